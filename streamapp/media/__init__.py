@@ -1,0 +1,45 @@
+"""From bytes to frames: what a file is, its pixels, and the frames worth looking at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One key frame, as every model gets it.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` uint8, RGB in sRGB, upright, alpha composited, C-contiguous.
+        index: the frame's number in the file, 0 for a still.
+        time_s: seconds from the start of the animation, 0.0 for a still.
+        scale: file pixels per pixel of ``pixels`` (1.0 where nothing was scaled down).
+    """
+
+    pixels: Pixels
+    index: int = 0
+    time_s: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded file.
+
+    Attributes:
+        sha256: hex digest of the file's bytes.
+        media_type: told from the bytes, ``image/png``.
+        size_bytes: length of the file.
+        width_px, height_px: of the upright picture, before any scaling down.
+        frames: at least one key frame, in the order of time.
+    """
+
+    sha256: str
+    media_type: str
+    size_bytes: int
+    width_px: int
+    height_px: int
+    frames: tuple[Frame, ...]

@@ -1,0 +1,113 @@
+"""What every model is: load → warm up → prepare (per frame) → infer (batch) → finish (per frame).
+
+A model knows nothing of Kafka, Faust or URLs. It sees frames and answers with findings; `judge`
+turns the findings of one picture into the columns of its row.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from streamapp.media import Frame
+
+Prepared = TypeVar("Prepared")
+Raw = TypeVar("Raw")
+Finding = TypeVar("Finding")
+
+Findings = Mapping[str, Sequence[Any]]
+"""Model name → that model's finding for each key frame, in the frames' order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What PROVENANCE says of a model.
+
+    Attributes:
+        name: of the network, ``320n``.
+        weights_sha256: hex digest of the file that the weights came from.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        device: ``cpu``, ``cuda:0``.
+    """
+
+    name: str
+    weights_sha256: str
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a model says of a whole picture.
+
+    Attributes:
+        to_be_moderated: a person should look.
+        columns: the row's fields that only this model has, by their full name (``NN_SAFE_SCORES``).
+        primary_categories, secondary_categories: best first; empty for models that do not tag.
+    """
+
+    to_be_moderated: bool
+    columns: Mapping[str, str] = field(default_factory=dict)
+    primary_categories: tuple[str, ...] = ()
+    secondary_categories: tuple[str, ...] = ()
+
+
+class Model(ABC, Generic[Prepared, Raw, Finding]):
+    """One neural network, one instance of it, used by one inference thread.
+
+    `prepare` and `finish` are called from several threads at once and must not touch the device;
+    `load`, `warm_up` and `infer` are called from the instance's own thread.
+
+    Attributes:
+        name: in settings and provenance, ``nudenet``.
+        prefix: of its fields in the row, ``NN``.
+        moderates: whether the row has ``<prefix>_TO_BE_MODERATED`` (a tagger has not).
+        batch_sizes: the sizes in which `infer` is called, ascending, starting with 1. Few and fixed,
+            because onnxruntime's memory arena grows with every new one.
+    """
+
+    name: str
+    prefix: str
+    moderates: bool = True
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
+
+    @property
+    @abstractmethod
+    def info(self) -> ModelInfo:
+        """What PROVENANCE says of this model."""
+
+    @abstractmethod
+    def check_weights(self) -> None:
+        """Make sure, without loading them, that the weights are there and are the expected ones.
+
+        Raises:
+            WeightsError: names the file, where it was looked for and what to do.
+        """
+
+    @abstractmethod
+    def load(self) -> None:
+        """Read the weights onto the device."""
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """Run every batch size once, so that the first picture is no slower than the next."""
+
+    @abstractmethod
+    def prepare(self, frame: Frame) -> Prepared:
+        """Turn a frame into the network's input (CPU, any thread)."""
+
+    @abstractmethod
+    def infer(self, batch: Sequence[Prepared]) -> Sequence[Raw]:
+        """Run the network once; as many answers as inputs, in their order."""
+
+    @abstractmethod
+    def finish(self, raw: Raw, prepared: Prepared) -> Finding:
+        """Turn one answer into a finding (CPU, any thread).
+
+        Raises:
+            ModelError: the numbers can't be used (NaN or infinite).
+        """
+
+    @abstractmethod
+    def judge(self, findings: Findings) -> Verdict:
+        """Aggregate the findings of one picture's frames; this model's own are in ``findings[self.name]``."""
