@@ -1,6 +1,6 @@
 """From bytes to frames: what a file is, its pixels, and the frames worth looking at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,3 +43,10 @@ class Picture:
     width_px: int
     height_px: int
     frames: tuple[Frame, ...]
+
+    def without_pixels(self) -> "Picture":
+        """The same picture with frames of no pixels: what a row says of it, without the memory."""
+        return replace(self, frames=tuple(replace(frame, pixels=_NO_PIXELS) for frame in self.frames))
+
+
+_NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)

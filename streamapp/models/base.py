@@ -111,3 +111,13 @@ class Model(ABC, Generic[Prepared, Raw, Finding]):
     @abstractmethod
     def judge(self, findings: Findings) -> Verdict:
         """Aggregate the findings of one picture's frames; this model's own are in ``findings[self.name]``."""
+
+    def describe(self, finding: Finding) -> Sequence[Mapping[str, Any]]:
+        """What the model points at in one frame, as JSON values for PROVENANCE and the report.
+
+        A thing with a place has ``box``: ``[x, y, width, height]`` in pixels of the upright file.
+        """
+        return ()
+
+
+AnyModel = Model[Any, Any, Any]

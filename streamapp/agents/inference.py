@@ -1,0 +1,67 @@
+"""The second stage: shows the pictures to the models, publishes the rows, acks the events."""
+
+import asyncio
+
+from streamapp.agents.download import Looked
+from streamapp.agents.intake import Intake
+from streamapp.agents.publish import Publisher
+from streamapp.engine import Engine
+from streamapp.errors import DeadLetterReason
+from streamapp.records import ResultRow
+
+
+class InferenceStage:
+    """Takes pictures off the queue of all partitions; the models' batchers fill their batches from them.
+
+    Args:
+        ready: the bounded queue from the download stage.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        engine: Engine,
+        publisher: Publisher,
+        ready: asyncio.Queue[Looked],
+    ) -> None:
+        self._intake = intake
+        self._engine = engine
+        self._publisher = publisher
+        self._ready = ready
+
+    async def run(self) -> None:
+        """One of several loops that do the same: take, look, publish, ack."""
+        while True:
+            looked = await self._ready.get()
+            if not self._intake.is_current(looked.ticket):
+                self._intake.drop(looked.ticket)
+                continue
+            row = await self._judge(looked)
+            if not self._intake.is_current(looked.ticket):
+                self._intake.drop(looked.ticket)
+                continue
+            await self._publish(looked, row)
+            await self._intake.ack(looked.ticket)
+
+    async def _judge(self, looked: Looked) -> ResultRow:
+        delivery = looked.ticket.payload
+        return await self._engine.judge(
+            looked.event,
+            looked.obtained,
+            source=delivery.source,
+            received_at=delivery.received_at,
+            started_s=delivery.started_s,
+        )
+
+    async def _publish(self, looked: Looked, row: ResultRow) -> None:
+        if await self._publisher.publish_row(row):
+            return
+        delivery = looked.ticket.payload
+        await self._publisher.publish_dead_letter(
+            delivery.source,
+            delivery.key,
+            delivery.value,
+            delivery.headers,
+            DeadLetterReason.ROW_TOO_LARGE,
+            "The result row is larger than the broker takes.",
+        )

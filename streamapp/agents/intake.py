@@ -1,0 +1,131 @@
+"""The intake: bounds the events in flight, and acks them in offset order once their outcome is out."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from streamapp.records import Headers, SourcePosition
+from streamapp.window import OffsetWindow, Ticket
+
+logger = logging.getLogger(__name__)
+
+# How long the intake may wait for room before it says so.
+WARN_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A source event as Faust delivered it.
+
+    Attributes:
+        received_at: UTC time at which the worker took it.
+        started_s: the same moment on `time.monotonic`, for durations.
+    """
+
+    stream: Any
+    event: Any
+    source: SourcePosition
+    received_at: datetime
+    started_s: float
+
+    @property
+    def key(self) -> bytes | None:
+        """The Kafka record's key."""
+        return self.event.message.key  # type: ignore[no-any-return]  # Faust is untyped
+
+    @property
+    def value(self) -> bytes | None:
+        """The Kafka record's value."""
+        return self.event.message.value  # type: ignore[no-any-return]  # Faust is untyped
+
+    @property
+    def headers(self) -> Headers:
+        """The Kafka record's headers."""
+        headers = self.event.message.headers or []
+        return list(headers.items()) if isinstance(headers, dict) else list(headers)
+
+
+Taken = Ticket[Delivery]
+
+
+class Intake:
+    """Owns the offset window of a worker.
+
+    Args:
+        app: the Faust app; tells the consumer generation.
+        events_in_flight: events that may be without an outcome at the same time.
+        unacked_events: events that may be taken and not acked; more than the former, because one slow
+            event holds up the acks of its partition, and must not hold up the other events' work.
+    """
+
+    def __init__(self, app: Any, *, events_in_flight: int, unacked_events: int) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(events_in_flight)
+        self._unacked_events = unacked_events
+        self._window: OffsetWindow[Delivery] = OffsetWindow()
+        self._room = asyncio.Event()
+        self.outcomes = 0
+
+    @property
+    def unacked(self) -> int:
+        """Events taken and not acked yet."""
+        return self._window.unacked
+
+    async def take(self, stream: Any, event: Any) -> Taken:
+        """Take an event in; waits while too many are in flight or not acked."""
+        await self._places.acquire()
+        await self._wait_for_room()
+        message = event.message
+        delivery = Delivery(
+            stream,
+            event,
+            SourcePosition(message.topic, message.partition, message.offset),
+            datetime.now(UTC),
+            time.monotonic(),
+        )
+        self.follow_generation()
+        return self._window.open(message.tp, message.generation_id, message.offset, delivery)
+
+    def is_current(self, ticket: Taken) -> bool:
+        """Whether the event is still this worker's: after a rebalance Kafka delivers it again."""
+        self.follow_generation()
+        return self._window.is_current(ticket)
+
+    async def ack(self, ticket: Taken) -> None:
+        """Note that the broker has the event's outcome, and ack what may be acked by it."""
+        self.follow_generation()
+        self._places.release()
+        self.outcomes += 1
+        for ready in self._window.complete(ticket):
+            await ready.payload.stream.ack(ready.payload.event)
+        self._room.set()
+
+    def drop(self, ticket: Taken) -> None:
+        """Give up an event of an old generation without an outcome; Kafka delivers it again."""
+        if self._window.is_current(ticket):
+            raise RuntimeError(f"{ticket!r} is dropped and still ours. This is a bug.")
+        self._places.release()
+
+    def follow_generation(self) -> None:
+        """Notice a rebalance: events of the old generation are never acked."""
+        forgotten = self._window.begin_generation(self._app.consumer_generation_id)
+        if forgotten:
+            logger.info("A rebalance took back %d events that had no ack yet; they come again.", forgotten)
+            self._room.set()
+
+    async def _wait_for_room(self) -> None:
+        while self._window.unacked >= self._unacked_events:
+            self._room.clear()
+            try:
+                async with asyncio.timeout(WARN_AFTER_S):
+                    await self._room.wait()
+            except TimeoutError:
+                self.follow_generation()
+                logger.warning(
+                    "%d events are taken and not acked, the most that unacked_events allows: nothing is read "
+                    "until the oldest has its outcome.",
+                    self._window.unacked,
+                )

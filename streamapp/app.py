@@ -1,0 +1,198 @@
+"""`create_app`: the only place where the worker is put together."""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import faust
+from mode import CrashingSupervisor
+
+from streamapp.agents.consumer import BoundedConsumer
+from streamapp.agents.download import DownloadStage, Looked
+from streamapp.agents.inference import InferenceStage
+from streamapp.agents.intake import Intake
+from streamapp.agents.publish import Publisher
+from streamapp.engine import Engine, open_engine
+from streamapp.errors import BrokerError
+from streamapp.kafka import faust_broker_url, faust_credentials
+from streamapp.logs import logging_config
+from streamapp.models.registry import build_models
+from streamapp.policy import DEFAULT_POLICY
+from streamapp.settings import Settings
+from streamapp.topics import ensure_topics
+
+logger = logging.getLogger(__name__)
+
+EngineFactory = Callable[[Settings], AbstractAsyncContextManager[Engine]]
+
+EXIT_DRAIN_TIMEOUT = 75
+BROKER_RETRY_S = 5.0
+# Events that may be with the models at the same time, batches and publishing included.
+INFERENCE_LOOPS = 128
+# Obtained pictures that wait for an inference loop.
+READY_PICTURES = 32
+
+
+class PlainWorker(faust.Worker):  # type: ignore[misc]  # Faust is untyped
+    """Faust's process, without the spinner that replaces the log levels by its own."""
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Leave the root logger as `logging_config` has set it up."""
+        self.spinner = None
+
+
+class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
+    """The Faust app of a worker: loads the models before it joins the consumer group."""
+
+    mundane_level = "debug"
+    settings: Settings
+    open_engine: EngineFactory
+    notices: Sequence[str]
+    intake: Intake
+    stage: DownloadStage
+
+    async def on_start(self) -> None:
+        """Wait for the broker, load the models, start the inference loops, then let Faust start."""
+        for notice in self.notices:
+            logger.warning("%s", notice)
+        await _wait_for_broker(self.settings)
+        started_s = time.monotonic()
+        engine = await self.add_async_context(self.open_engine(self.settings))
+        logger.info(
+            "Models are warm after %.1f s: %s.", time.monotonic() - started_s, ", ".join(self.settings.models)
+        )
+        publisher = await self.add_async_context(Publisher(self.settings))
+        ready: asyncio.Queue[Looked] = asyncio.Queue(READY_PICTURES)
+        self.intake = Intake(
+            self,
+            events_in_flight=self.settings.events_in_flight,
+            unacked_events=self.settings.unacked_events,
+        )
+        self.stage = DownloadStage(self, self.intake, engine.source, publisher, ready)
+        inference = InferenceStage(self.intake, engine, publisher, ready)
+        for _ in range(INFERENCE_LOOPS):
+            self.add_future(inference.run())
+        threading.Thread(target=self._end_overdue_drain, name="drain-watchdog", daemon=True).start()
+        await super().on_start()
+
+    async def crash(self, reason: BaseException) -> None:
+        """End the process for the first error; those that follow from it are not reported."""
+        if not self.crashed:
+            await super().crash(reason)
+
+    def _create_directories(self) -> None:
+        """Nothing is stored on disk, so Faust's data folder is not made."""
+
+    def _end_overdue_drain(self) -> None:
+        """Exit hard when stopping takes too long: Faust can wait for ever when SIGTERM meets a rebalance."""
+        while not self.should_stop:
+            time.sleep(0.5)
+        time.sleep(self.settings.drain_timeout_s)
+        logger.error(
+            "The worker did not stop within %.0f s; it ends with exit code %d. Nothing is lost: events "
+            "without an outcome are delivered again.",
+            self.settings.drain_timeout_s,
+            EXIT_DRAIN_TIMEOUT,
+        )
+        sys.stderr.flush()
+        os._exit(EXIT_DRAIN_TIMEOUT)
+
+
+def create_app(
+    settings: Settings, engine: EngineFactory = open_engine, notices: Sequence[str] = ()
+) -> Worker:
+    """Build the worker's Faust app; nothing is loaded or connected before it starts.
+
+    Args:
+        engine: opens what turns URLs into rows; benchmarks give one that costs nothing.
+        notices: what is odd about the settings and no error; logged once, when the logs are set up.
+
+    Raises:
+        SettingsError: the settings can't work together.
+        WeightsError: a model's file is missing or is not the expected one.
+    """
+    for model in build_models(settings, DEFAULT_POLICY):
+        model.check_weights()
+    app = Worker(settings.group, **_faust_options(settings))
+    app.settings = settings
+    app.open_engine = engine
+    app.notices = notices
+    consumer = type(
+        "Consumer",
+        (BoundedConsumer,),
+        {
+            "__module__": __name__,
+            "max_wait_empty_s": min(settings.rebalance_timeout_s, settings.drain_timeout_s) * 0.6,
+        },
+    )
+    app.transport.Consumer = consumer
+    # Bytes in: a value that Faust fails to decode would be acked at once, with no dead letter.
+    events = app.topic(
+        settings.events_topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+    @app.agent(events, name="download")  # type: ignore[untyped-decorator]
+    async def download(stream: Any) -> None:
+        await app.stage.run(stream)
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def take_over(_: Any, assigned: Any, **__: Any) -> None:
+        app.stage.cancel_lost_events()
+        logger.info(
+            "Assigned %s.",
+            ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in assigned)) or "no partition",
+        )
+
+    return app
+
+
+def _faust_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "broker": faust_broker_url(settings),
+        "broker_credentials": faust_credentials(settings),
+        "broker_commit_interval": 1.0,
+        "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 10),
+        "broker_max_poll_records": 500,
+        "broker_rebalance_timeout": settings.rebalance_timeout_s,
+        "broker_session_timeout": settings.session_timeout_s,
+        "consumer_auto_offset_reset": "earliest",
+        "Worker": PlainWorker,
+        "agent_supervisor": CrashingSupervisor,
+        "store": "memory://",
+        "stream_buffer_maxsize": 512,
+        "stream_wait_empty": True,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "logging_config": logging_config(settings.log_level),
+        "worker_redirect_stdouts": False,
+        "web_bind": settings.web_host,
+        "web_port": settings.web_port,
+    }
+
+
+async def _wait_for_broker(settings: Settings) -> None:
+    """Try until the broker answers; a topic that is missing ends the start.
+
+    Raises:
+        BrokerError: the broker answers, and has not all topics.
+    """
+    while True:
+        try:
+            topics = await ensure_topics(settings, create=False)
+        except BrokerError as exc:
+            logger.warning("%s Trying again in %.0f s.", exc, BROKER_RETRY_S)
+            await asyncio.sleep(BROKER_RETRY_S)
+            continue
+        missing = [topic.name for topic in topics if not topic.partitions]
+        if missing:
+            raise BrokerError(
+                f"The broker at {settings.brokers} has no topic {', '.join(missing)}: "
+                "`streamapp topics` creates what is missing."
+            )
+        return

@@ -1,0 +1,76 @@
+"""`streamapp results`: the rows that the workers have published."""
+
+import asyncio
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from streamapp.cli.rows import row_table, statuses
+from streamapp.records import ResultRow
+from streamapp.results import ResultsReader, open_results
+from streamapp.settings import load_settings
+
+Filter = Callable[[ResultRow], bool]
+
+
+@click.command(
+    "results",
+    epilog="""\b
+Examples:
+  streamapp results                        the newest 20 rows as a table
+  streamapp results --all --json > rows.jsonl
+  streamapp results --status 403 --last 100
+  streamapp results --moderate --follow
+""",
+)
+@click.option("--last", default=20, show_default=True, type=click.IntRange(0), help="Newest rows to show.")
+@click.option("--all", "show_all", is_flag=True, help="Show all rows that the topic holds.")
+@click.option("--follow", is_flag=True, help="Go on with new rows until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, the rows as they are on the topic.")
+@click.option("--status", type=int, help="Only rows in which a model has this STATUS.")
+@click.option("--moderate", is_flag=True, help="Only rows that are to be moderated.")
+def command(
+    last: int, show_all: bool, follow: bool, as_json: bool, status: int | None, moderate: bool
+) -> None:
+    """Show result rows, oldest first. Reads without a consumer group: nothing is taken from the workers."""
+
+    def is_wanted(row: ResultRow) -> bool:
+        has_status = status is None or status in statuses(row.MODEL_ATTRIBUTES).values()
+        return has_status and (row.TO_BE_MODERATED or not moderate)
+
+    asyncio.run(_show(None if show_all else last, follow, as_json, is_wanted))
+
+
+async def _show(last: int | None, follow: bool, as_json: bool, is_wanted: Filter) -> None:
+    console = Console()
+    async with open_results(load_settings()) as reader:
+        rows = [row for row in await reader.latest(last) if is_wanted(row)]
+        if as_json:
+            _print_json(rows)
+        elif rows or not follow:
+            console.print(row_table(rows))
+            click.echo(f"{len(rows)} rows, {sum(row.TO_BE_MODERATED for row in rows)} to be moderated.")
+        if follow:
+            await _follow(reader, as_json, is_wanted, console)
+
+
+async def _follow(reader: ResultsReader, as_json: bool, is_wanted: Filter, console: Console) -> None:
+    async for row in reader.follow():
+        if not is_wanted(row):
+            continue
+        if as_json:
+            _print_json([row])
+        else:
+            # One line for a row: a table can't grow.
+            verdict = "moderate" if row.TO_BE_MODERATED else "pass"
+            reason = row.MODEL_ATTRIBUTES.PROVENANCE.get("reason") or ""
+            console.print(
+                f"{verdict:8} {row.TOTAL_DURATION:7.3f} s  {row.UID:14} {reason:18} {row.IMAGE_URL}",
+                markup=False,
+            )
+
+
+def _print_json(rows: list[ResultRow]) -> None:
+    for row in rows:
+        click.echo(row.to_json())

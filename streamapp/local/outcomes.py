@@ -1,0 +1,203 @@
+"""Reads what came of events: rows from the results topic, dead letters from theirs."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streamapp.errors import BrokerError, EventError
+from streamapp.kafka import client_options
+from streamapp.records import ResultRow, SourcePosition, read_event, read_row
+from streamapp.settings import Settings
+from streamapp.topics import ensure_topics
+
+_REQUEST_TIMEOUT_MS = 10_000
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one event: a row, or a dead letter.
+
+    Attributes:
+        source: the event's position.
+        value: the record's value, a row's JSON or the dead letter's original bytes.
+        row: None for a dead letter.
+        dead_letter: the reason; None for a row.
+        message: a dead letter's explanation.
+    """
+
+    source: SourcePosition
+    value: bytes
+    row: ResultRow | None = None
+    dead_letter: str | None = None
+    message: str = ""
+
+
+def leaves_a_record(value: bytes) -> bool:
+    """Whether a row or a dead letter will come of an event; not of one that says the picture was removed."""
+    try:
+        return bool(read_event(value).image_url)
+    except EventError:
+        return True
+
+
+class OutcomeReader:
+    """The outcomes that are published from now on, as an async context manager.
+
+    It belongs to no consumer group, so that it takes nothing away from anyone. Kafka's duplicates are
+    passed on; so are, at the start, a few older records where the broker reports end offsets too low.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        partitions = await self._partitions()
+        consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            **client_options(self._settings),
+        )
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(consumer.stop)
+            try:
+                await consumer.start()
+                consumer.assign(partitions)
+                async with asyncio.timeout(_REQUEST_TIMEOUT_MS / 1000):
+                    await consumer.seek_to_end(*partitions)
+            except (KafkaError, OSError) as exc:
+                raise self._unreadable(exc) from exc
+            self._consumer = consumer
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def read(self, timeout_s: float) -> list[Outcome]:
+        """The next outcomes; empty where none came in time. Records that are none are passed over."""
+        try:
+            batches = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
+        except KafkaError as exc:
+            raise self._unreadable(exc) from exc
+        outcomes = [self._outcome(record) for records in batches.values() for record in records]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def collect(
+        self,
+        sources: Collection[SourcePosition],
+        *,
+        timeout_s: float,
+        on_outcome: Callable[[Outcome], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> set[SourcePosition]:
+        """Read until each of the events has its outcome or the time is up.
+
+        Args:
+            sources: the events that are waited for.
+            timeout_s: for all of them together.
+            on_outcome: called for each outcome that is read, repeats and those of other events too.
+            check: called several times a second; may raise, to end the waiting.
+
+        Returns:
+            The events that have no outcome yet.
+        """
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + timeout_s
+        waiting = set(sources)
+        while waiting and clock() < give_up_at:
+            for outcome in await self.read(_POLL_S):
+                waiting.discard(outcome.source)
+                on_outcome(outcome)
+            check()
+        return waiting
+
+    async def _partitions(self) -> list[TopicPartition]:
+        topics = await ensure_topics(self._settings, create=False)
+        missing = [topic.name for topic in topics if topic.partitions == 0]
+        if missing:
+            raise BrokerError(
+                f"The broker at {self._settings.brokers} has no topic {' and no '.join(missing)}; "
+                "create them with: streamapp topics"
+            )
+        read = [topic for topic in topics if topic.name != self._settings.events_topic]
+        return [TopicPartition(topic.name, number) for topic in read for number in range(topic.partitions)]
+
+    def _unreadable(self, exc: Exception) -> BrokerError:
+        return BrokerError(f"The broker at {self._settings.brokers} can't be read from: {exc!r}.")
+
+    def _outcome(self, record: ConsumerRecord) -> Outcome | None:
+        if record.value is None:
+            return None
+        try:
+            if record.topic == self._settings.results_topic:
+                return _row_outcome(record.value)
+            return _dead_letter_outcome(record.value, dict(record.headers))
+        except (msgspec.DecodeError, KeyError, ValueError, TypeError):
+            # Not written by streamapp: someone else's record, or a row without PROVENANCE.
+            return None
+
+
+async def wait_until_committed(
+    settings: Settings, sources: Collection[SourcePosition], *, timeout_s: float
+) -> set[SourcePosition]:
+    """Wait until the consumer group has committed past each of the events.
+
+    Returns:
+        Those that it has not when the time is up.
+
+    Raises:
+        BrokerError: the broker can't be reached.
+    """
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + timeout_s
+    admin = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_TIMEOUT_MS, **client_options(settings))
+    try:
+        await admin.start()
+        while (left := await _uncommitted(admin, settings.group, sources)) and clock() < give_up_at:
+            await asyncio.sleep(_POLL_S)
+        return left
+    except (KafkaError, OSError) as exc:
+        raise BrokerError(f"The broker at {settings.brokers} does not tell the offsets: {exc!r}.") from exc
+    finally:
+        await admin.close()
+
+
+async def _uncommitted(
+    admin: AIOKafkaAdminClient, group: str, sources: Collection[SourcePosition]
+) -> set[SourcePosition]:
+    # Asked for by name: the embedded broker's answer to "all partitions" can't be parsed.
+    partitions = sorted({TopicPartition(source.topic, source.partition) for source in sources})
+    offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    committed = {(place.topic, place.partition): found.offset for place, found in offsets.items()}
+    return {s for s in sources if committed.get((s.topic, s.partition), -1) <= s.offset}
+
+
+def _row_outcome(value: bytes) -> Outcome:
+    row = read_row(value)
+    source = row.MODEL_ATTRIBUTES.PROVENANCE["source"]
+    position = SourcePosition(str(source["topic"]), int(source["partition"]), int(source["offset"]))
+    return Outcome(position, value, row=row)
+
+
+def _dead_letter_outcome(value: bytes, headers: dict[str, bytes]) -> Outcome:
+    texts = {name: content.decode(errors="replace") for name, content in headers.items()}
+    position = SourcePosition(
+        texts["streamapp.source.topic"],
+        int(texts["streamapp.source.partition"]),
+        int(texts["streamapp.source.offset"]),
+    )
+    reason, message = texts["streamapp.reason"], texts.get("streamapp.message", "")
+    return Outcome(position, value, dead_letter=reason, message=message)

@@ -1,0 +1,137 @@
+"""From one Pillow image to the pixels that models see: 8 bits, upright, sRGB, opaque, RGB."""
+
+import logging
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from streamapp.media import Pixels
+
+log = logging.getLogger(__name__)
+
+_EXIF_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_SIDES = (5, 6, 7, 8)
+
+# An ICC profile's colour space → the modes that hold such colours.
+_PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_BACKGROUND = "white"
+
+
+def render(image: Image.Image, side_px: int) -> Pixels:
+    """Render the image's current frame.
+
+    1. 8 bits per channel, no palette
+    2. scaled down, so that the longer side is at most ``side_px``
+    3. upright, by the EXIF orientation
+    4. to sRGB, by the ICC profile
+    5. on white where it is transparent
+    6. RGB
+
+    Scaling comes early because every later step is then done on few pixels; none of them depends on
+    it. White, because that is what the product's pages show behind a picture.
+
+    Returns:
+        ``(H, W, 3)`` uint8, C-contiguous and writable.
+
+    Raises:
+        Exception: whatever Pillow raises on a broken file.
+    """
+    image.load()
+    turn = orientation(image)
+    profile = image.info.get("icc_profile")
+    image = _eight_bit(image)
+    image = _scaled_down(image, side_px)
+    if turn in _TRANSPOSITIONS:
+        image = image.transpose(_TRANSPOSITIONS[turn])
+    if profile:
+        image = _to_srgb(image, profile)
+    image = _opaque(image)
+    # A copy, because an array that looks into Pillow's memory is read-only.
+    return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where there is none or it can't be read."""
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception as exc:
+        # Broken metadata raises nearly anything, and must not cost the picture.
+        log.debug("The EXIF data can't be read: %s", exc)
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def swaps_sides(turn: int) -> bool:
+    """Whether this EXIF orientation makes width of height."""
+    return turn in _SWAPS_SIDES
+
+
+def draft_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
+    """The size to ask of JPEG's draft mode: it decodes no smaller, so the longer side keeps ``side_px``."""
+    width, height = size
+    longer = max(size)
+    if longer <= side_px:
+        return size
+    return -(-width * side_px // longer), -(-height * side_px // longer)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255. The upper byte is what it takes of 16-bit RGB, too.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _scaled_down(image: Image.Image, side_px: int) -> Image.Image:
+    """Scale by boxes of whole pixels to about three times the size, then by a bicubic filter.
+
+    With the gap of 3 that is not told apart from the bicubic filter alone, at a fraction of its time.
+    The filter widens with the scale, so that fine patterns do not turn into others. Alpha is
+    premultiplied by Pillow meanwhile.
+    """
+    longer = max(image.size)
+    if longer <= side_px:
+        return image
+    width, height = (max(1, round(length * side_px / longer)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Colours from the profile's space to sRGB; as they are where the profile is broken or does not fit."""
+    colours = image.convert("RGB") if image.mode == "RGBA" else image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if _PROFILE_MODES.get(source.profile.xcolor_space.strip()) != colours.mode:
+            return image
+        converted = ImageCms.profileToProfile(
+            colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except Exception as exc:
+        log.debug("The ICC profile can't be used: %s", exc)
+        return image
+    if converted is None:
+        return image
+    if image.mode == "RGBA":
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    background = Image.new("RGBA", image.size, _BACKGROUND)
+    return Image.alpha_composite(background, image)

@@ -1,0 +1,130 @@
+"""All models of a worker: each frame goes to each of them, each picture gets one outcome from each."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+from streamapp.errors import ModelError
+from streamapp.media import Frame
+from streamapp.models.base import AnyModel, ModelInfo
+from streamapp.models.runner import FrameResult, ModelRunner, PreparedFrame, as_model_error
+from streamapp.policy import ModelOutcome
+from streamapp.reasons import Reason, Status
+
+logger = logging.getLogger(__name__)
+
+
+PreparedFrames = Sequence[Sequence[PreparedFrame]]
+"""For each model that is on, in the ensemble's order, each key frame prepared."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What one model says of one picture, and what PROVENANCE says of the run.
+
+    Attributes:
+        outcome: status, duration and verdict.
+        reason: why there is no verdict; None where there is one.
+        detections: for each key frame what the model points at, as PROVENANCE has it.
+        queue_s: longest wait of a frame for its batch.
+        batch: frames in the largest batch that took part; 0 where none ran.
+    """
+
+    name: str
+    info: ModelInfo
+    outcome: ModelOutcome
+    reason: Reason | None
+    detections: Sequence[Sequence[Mapping[str, Any]]]
+    queue_s: float
+    batch: int
+
+
+class Ensemble:
+    """The models that are switched on, in the order of the setting. An async context manager."""
+
+    def __init__(self, runners: Sequence[ModelRunner]) -> None:
+        self._runners = tuple(runners)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for runner in self._runners:
+            await self._stack.enter_async_context(runner)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, exc, trace)
+
+    def prepare(self, frames: Sequence[Frame]) -> PreparedFrames:
+        """Prepare the frames of one picture for every model; called on the CPU threads.
+
+        All models in one job, right after decoding: a job for each frame and model would cost the
+        event loop more than its share, and the frames' pixels can go.
+        """
+        return [[runner.prepare(frame) for frame in frames] for runner in self._runners]
+
+    async def look(self, prepared: PreparedFrames) -> list[ModelReport]:
+        """Show the frames of one picture to every model.
+
+        Raises:
+            BatchTimeoutError: a model hangs; the worker must end.
+            BatcherClosedError: the ensemble was closed meanwhile.
+        """
+        flat = await asyncio.gather(
+            *(
+                runner.look(frame)
+                for runner, frames in zip(self._runners, prepared, strict=True)
+                for frame in frames
+            )
+        )
+        count = len(flat) // len(prepared) if prepared else 0
+        rows = [flat[start : start + count] for start in range(0, len(flat), count or 1)]
+        findings: dict[str, Sequence[Any]] = {
+            runner.model.name: [result.finding for result in row]
+            for runner, row in zip(self._runners, rows, strict=True)
+            if _first_error(row) is None
+        }
+        return [_report(runner.model, row, findings) for runner, row in zip(self._runners, rows, strict=True)]
+
+    def failed(self, reason: Reason) -> list[ModelReport]:
+        """The reports on a picture of which no model saw a frame."""
+        return [_failure(runner.model, reason) for runner in self._runners]
+
+
+def _first_error(results: Sequence[FrameResult]) -> ModelError | None:
+    return next((result.error for result in results if result.error is not None), None)
+
+
+def _report(
+    model: AnyModel, results: Sequence[FrameResult], findings: Mapping[str, Sequence[Any]]
+) -> ModelReport:
+    """Judge one picture by one model; a `judge` that raises is a model that raised."""
+    error = _first_error(results)
+    if error is None:
+        try:
+            verdict = model.judge(findings)
+        except Exception as exc:
+            error = as_model_error(exc)
+    if error is not None:
+        logger.warning("%s failed on a picture, which a person must look at: %s", model.name, error)
+        report = _failure(model, error.reason)
+    else:
+        duration_s = max(result.work_s for result in results)
+        outcome = ModelOutcome(model.prefix, model.moderates, Status.PREDICTED, duration_s, verdict)
+        described = [model.describe(finding) for finding in findings[model.name]]
+        report = ModelReport(model.name, model.info, outcome, None, described, 0.0, 0)
+    return replace(
+        report,
+        queue_s=max(result.queue_s for result in results),
+        batch=max(result.batch for result in results),
+    )
+
+
+def _failure(model: AnyModel, reason: Reason) -> ModelReport:
+    outcome = ModelOutcome(model.prefix, model.moderates, reason.status, 0.0, None)
+    return ModelReport(model.name, model.info, outcome, reason, (), 0.0, 0)

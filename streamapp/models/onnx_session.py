@@ -1,0 +1,48 @@
+"""onnxruntime sessions, opened the same way for every model that runs on it."""
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from streamapp.errors import SettingsError, WeightsError
+
+
+def open_session(path: Path, *, what: str, threads: int, device: str) -> Any:
+    """Open a network on exactly the device that is asked for.
+
+    Args:
+        path: the ONNX file.
+        what: the file in words, ``NudeNet's weights``.
+        threads: CPU threads of one run.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``; onnxruntime by itself would fall back to the CPU.
+
+    Raises:
+        SettingsError: the device can't be had.
+        WeightsError: the file is no network that onnxruntime can run.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle onnxruntime threads spin by default, on the cores that decode and prepare the next batch.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    provider, provider_options = _provider(device)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=[(provider, provider_options)])
+    except Exception as exc:  # onnxruntime's errors share no base of their own
+        raise WeightsError(f"{what} at {path} can't be loaded: {exc}") from exc
+    if session.get_providers()[0] != provider:
+        raise SettingsError(f"onnxruntime could not start on {device}; its own log says why.")
+    return session
+
+
+def _provider(device: str) -> tuple[str, dict[str, str]]:
+    """onnxruntime's name of a device's kind, and the options that say which one."""
+    if device == "cpu":
+        return "CPUExecutionProvider", {}
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise SettingsError(f"There is no device {device!r}: give cpu, cuda or cuda:<index>.")
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise SettingsError(f"The device {device} needs onnxruntime-gpu; this onnxruntime has no CUDA in it.")
+    return "CUDAExecutionProvider", {"device_id": index or "0"}

@@ -1,0 +1,189 @@
+"""Runs one model: infer in batches on the model's own thread, prepare and finish on the CPU threads."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from streamapp.batching import BatcherClosedError, BatchTimeoutError, MicroBatcher, Outcome
+from streamapp.errors import ModelError
+from streamapp.media import Frame
+from streamapp.models.base import AnyModel
+from streamapp.reasons import Reason
+
+Finishing = tuple[asyncio.Future[list[Any]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFrame:
+    """A frame as one model's network takes it, or the error of preparing it."""
+
+    prepared: Any
+    error: ModelError | None
+    prepare_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What one model found in one frame: a finding, or the error that it met.
+
+    Attributes:
+        work_s: seconds of preparing, running the batch and finishing, without the wait.
+        queue_s: seconds that the frame waited for its batch.
+        batch: frames in the batch that decided it; 0 where none ran.
+    """
+
+    finding: Any
+    error: ModelError | None
+    work_s: float
+    queue_s: float
+    batch: int
+
+
+class ModelRunner:
+    """One model of the worker: its instances, each with a thread of its own, behind one batcher.
+
+    An async context manager: entering loads and warms up every instance, leaving drains the batcher.
+
+    Args:
+        make_model: makes one instance; called `instances` times.
+        cpu: the threads for `finish`, shared with the decoders, on which `prepare` is called.
+        max_queued: prepared frames that may wait for a batch before submitters wait.
+        max_wait_s: longest wait of a frame for others to fill its batch.
+        timeout_s: longest time for one batch.
+    """
+
+    def __init__(
+        self,
+        make_model: Callable[[], AnyModel],
+        cpu: Executor,
+        *,
+        instances: int,
+        max_queued: int,
+        max_wait_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._instances = [make_model() for _ in range(instances)]
+        self._cpu = cpu
+        self._threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"{self.model.name}-{index}")
+            for index in range(instances)
+        ]
+        self._free = list(zip(self._instances, self._threads, strict=True))
+        self._batcher: MicroBatcher[Any, Any] = MicroBatcher(
+            self._infer,
+            sizes=self.model.batch_sizes,
+            max_wait_s=max_wait_s,
+            max_queued=max_queued,
+            timeout_s=timeout_s,
+            slots=instances,
+        )
+        self._stack = AsyncExitStack()
+
+    @property
+    def model(self) -> AnyModel:
+        """The first instance: name, prefix and `judge` are the same for all."""
+        return self._instances[0]
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for model, thread in self._free:
+            await loop.run_in_executor(thread, _load, model)
+        await self._stack.enter_async_context(self._batcher)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, exc, trace)
+        for thread in self._threads:
+            # A hung model's thread can't be ended; the process ends by itself (BatchTimeoutError).
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self, frame: Frame) -> PreparedFrame:
+        """Prepare one frame for this model; called on the CPU threads. An error is a value."""
+        started_at = time.perf_counter()
+        prepared, error = None, None
+        try:
+            prepared = self.model.prepare(frame)
+        except Exception as exc:
+            error = as_model_error(exc)
+        return PreparedFrame(prepared, error, time.perf_counter() - started_at)
+
+    async def look(self, frame: PreparedFrame) -> FrameResult:
+        """Find what this model finds in a frame; an error is a value, never raised.
+
+        Raises:
+            BatchTimeoutError: the model hangs; the worker must end.
+            BatcherClosedError: the runner was closed meanwhile.
+        """
+        if frame.error is not None:
+            return FrameResult(None, frame.error, frame.prepare_s, 0.0, 0)
+        started_at = time.perf_counter()
+        queue_s, batch = 0.0, 0
+        finding, error = None, None
+        try:
+            # 1. Infer in a batch with frames of other events.
+            outcome: Outcome[Finishing] = await self._batcher.submit(frame.prepared)
+            queue_s, batch = outcome.queue_s, outcome.batch
+            if outcome.answer is None:
+                raise outcome.error or RuntimeError("An outcome without answer and error. This is a bug.")
+            # 2. Finish on the CPU threads, so that the model's own thread goes on at once.
+            finishing, position = outcome.answer
+            finding = (await asyncio.shield(finishing))[position]
+            if isinstance(finding, Exception):
+                raise finding
+        except (BatchTimeoutError, BatcherClosedError):
+            raise
+        except Exception as exc:
+            finding, error = None, as_model_error(exc)
+        work_s = frame.prepare_s + time.perf_counter() - started_at - queue_s
+        return FrameResult(finding, error, work_s, queue_s, batch)
+
+    async def _infer(self, batch: list[Any]) -> list[Finishing]:
+        """Run one batch on a free instance; the batcher has as many slots as there are instances.
+
+        The batch is finished as a whole, in one job of the CPU threads, after the slot is free again:
+        an answer is that job's future and the frame's position in it.
+        """
+        instance = self._free.pop()
+        model, thread = instance
+        loop = asyncio.get_running_loop()
+        try:
+            raws = await loop.run_in_executor(thread, model.infer, batch)
+        finally:
+            self._free.append(instance)
+        if len(raws) != len(batch):
+            raise RuntimeError(f"{model.name} answered {len(raws)} of {len(batch)} frames. This is a bug.")
+        finishing = loop.run_in_executor(self._cpu, _finish, model, raws, batch)
+        return [(finishing, position) for position in range(len(batch))]
+
+
+def _finish(model: AnyModel, raws: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
+    """Finish a batch's answers; one that can't be finished is an error in its place, and no other's."""
+    findings: list[Any] = []
+    for raw, prepared in zip(raws, batch, strict=True):
+        try:
+            findings.append(model.finish(raw, prepared))
+        except Exception as exc:
+            findings.append(exc)
+    return findings
+
+
+def _load(model: AnyModel) -> None:
+    model.check_weights()
+    model.load()
+    model.warm_up()
+
+
+def as_model_error(exc: Exception) -> ModelError:
+    """Translate whatever a model raised, with its cause."""
+    if isinstance(exc, ModelError):
+        return exc
+    error = ModelError(Reason.MODEL_RAISED, f"{type(exc).__name__}: {exc}")
+    error.__cause__ = exc
+    return error

@@ -1,0 +1,67 @@
+"""Model files: where they are, and that they are the ones expected."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from streamapp.errors import WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A model's file whose digest is known.
+
+    Attributes:
+        path: absolute.
+        sha256: hex digest of the file's bytes.
+    """
+
+    path: Path
+    sha256: str
+
+
+def require_file(path: Path, *, what: str, how_to_get: str, expected_sha256: str | None) -> WeightsFile:
+    """Make sure that a model's file is there and is the expected one.
+
+    Args:
+        path: where it is looked for; ``~`` is the home folder.
+        what: the file in words, ``NudeNet's weights 320n.onnx``.
+        how_to_get: the setting or command that mends it, as an imperative without a full stop.
+        expected_sha256: hex digest; None takes any file, for a path that the user gave: whoever names
+            a file vouches for it, and its digest goes into PROVENANCE instead.
+
+    Raises:
+        WeightsError: the file is missing, can't be read or has another digest.
+    """
+    path = path.expanduser().absolute()
+    try:
+        with path.open("rb") as file:
+            found_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as exc:
+        raise WeightsError(f"{what} is missing, it was looked for at {path}: {how_to_get}.") from exc
+    except OSError as exc:
+        raise WeightsError(f"{what} at {path} can't be read ({exc.strerror}): {how_to_get}.") from exc
+    if expected_sha256 is not None and found_sha256 != expected_sha256:
+        raise WeightsError(
+            f"{what} at {path} is another file, its SHA-256 is {found_sha256} "
+            f"and not {expected_sha256}: {how_to_get}."
+        )
+    return WeightsFile(path, found_sha256)
+
+
+def package_file(package: str, name: str, *, how_to_get: str) -> Path:
+    """Where a file of an installed package stands; the package is not imported, the file not opened.
+
+    Args:
+        package: a top-level package.
+        name: the file's path inside it.
+        how_to_get: as in `require_file`.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsError(f"{name} is in the package {package}, which is not installed: {how_to_get}.")
+    return Path(spec.submodule_search_locations[0]) / name

@@ -1,0 +1,25 @@
+"""The settings of streamapp: one frozen object, read once at start and passed on explicitly.
+
+`load_settings` reads the environment and the `.env` file; nothing else does.
+"""
+
+from streamapp.settings.checks import KNOWN_MODELS
+from streamapp.settings.fields import Names, Settings
+from streamapp.settings.loading import (
+    LoadedSettings,
+    export_aws_variables,
+    load_settings,
+    load_settings_with_origins,
+)
+from streamapp.settings.origins import Origin
+
+__all__ = [
+    "KNOWN_MODELS",
+    "LoadedSettings",
+    "Names",
+    "Origin",
+    "Settings",
+    "export_aws_variables",
+    "load_settings",
+    "load_settings_with_origins",
+]

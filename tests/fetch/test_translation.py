@@ -1,0 +1,88 @@
+"""Every error of the HTTP client has a reason of its own."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from streamapp.errors import FetchError
+from streamapp.fetch.connecting import BlockedAddressError
+from streamapp.fetch.translation import TRANSLATED, matching_class, translate
+from streamapp.reasons import Reason
+
+KEY = ConnectionKey("cdn.example.com", 443, True, True, None, None, None)
+
+
+def subclasses(cls: type[BaseException]) -> Iterator[type[BaseException]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+CLIENT_ERRORS = sorted(
+    {cls for cls in subclasses(aiohttp.ClientError) if cls.__module__.startswith("aiohttp.")},
+    key=lambda cls: cls.__name__,
+)
+
+
+def test_the_enumeration_sees_the_client_errors() -> None:
+    assert len(CLIENT_ERRORS) >= 25
+
+
+@pytest.mark.parametrize("cls", CLIENT_ERRORS, ids=lambda cls: cls.__name__)
+def test_no_client_error_falls_to_the_catch_all(cls: type[BaseException]) -> None:
+    assert issubclass(cls, TRANSLATED)
+    assert matching_class(cls) not in (aiohttp.ClientError, OSError)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "is_retriable"),
+    [
+        (TimeoutError(), Reason.TIMEOUT, True),
+        (aiohttp.ConnectionTimeoutError(), Reason.TIMEOUT, True),
+        (aiohttp.SocketTimeoutError(), Reason.TIMEOUT, True),
+        (OSError(errno.ENETUNREACH, "unreachable"), Reason.CONNECTION_FAILED, True),
+        (ConnectionResetError(), Reason.CONNECTION_FAILED, True),
+        (aiohttp.ServerDisconnectedError(), Reason.CONNECTION_FAILED, True),
+        (aiohttp.ClientPayloadError(), Reason.BAD_RESPONSE, True),
+        (ssl.SSLError(), Reason.TLS_FAILED, False),
+        (ssl.SSLCertVerificationError(), Reason.TLS_FAILED, False),
+        (
+            aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError()),
+            Reason.TLS_FAILED,
+            False,
+        ),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), Reason.HOST_UNKNOWN, False),
+        (
+            aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            Reason.HOST_UNKNOWN,
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "try again")),
+            Reason.HOST_UNKNOWN,
+            True,
+        ),
+        (aiohttp.ClientConnectorDNSError(KEY, BlockedAddressError()), Reason.ADDRESS_BLOCKED, False),
+        (aiohttp.ClientConnectorError(KEY, BlockedAddressError()), Reason.ADDRESS_BLOCKED, False),
+        (aiohttp.InvalidURL("x"), Reason.URL_INVALID, False),
+        (aiohttp.ClientError(), Reason.BAD_RESPONSE, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_an_error_becomes_the_reason_that_names_its_cause(
+    error: BaseException, reason: Reason, is_retriable: bool
+) -> None:
+    translated = translate(error)
+    assert isinstance(translated, FetchError)
+    assert (translated.reason, translated.is_retriable) == (reason, is_retriable)
+
+
+def test_an_error_of_another_kind_is_not_hidden() -> None:
+    assert not issubclass(KeyError, TRANSLATED)
+    with pytest.raises(TypeError, match="This is a bug"):
+        translate(KeyError())

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from streamapp.errors import WeightsError
+from streamapp.models import nudenet
+from streamapp.models.nudenet import NudeNet
+from streamapp.policy import DEFAULT_POLICY
+
+
+def make(weights: Path | None = None) -> NudeNet:
+    return NudeNet(weights=weights, channel_order="rgb", threads=1, policy=DEFAULT_POLICY.nudenet)
+
+
+def test_the_installed_package_carries_the_pinned_weights() -> None:
+    model = make()
+    model.check_weights()
+    info = model.info
+    assert (info.name, info.precision, info.device) == ("320n", "fp32", "cpu")
+    assert info.weights_sha256 == nudenet.PACKAGE_SHA256
+
+
+def test_other_weights_in_the_package_s_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_sha256 = nudenet.PACKAGE_SHA256
+    monkeypatch.setattr(nudenet, "PACKAGE_SHA256", "0" * 64)
+    for method in (make().check_weights, make().load):
+        with pytest.raises(WeightsError, match=rf"320n\.onnx.*{real_sha256}.*{'0' * 64}.*pip install"):
+            method()
+
+
+def test_missing_weights_of_the_user_s_name_the_setting(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    with pytest.raises(WeightsError, match="STREAMAPP_NUDENET_WEIGHTS") as caught:
+        make(weights=path).check_weights()
+    assert str(path) in str(caught.value)
+
+
+def test_the_user_s_own_weights_go_into_provenance_under_their_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(b"any file")
+    info = make(weights=path).info
+    assert info.name == "mine"
+    assert info.weights_sha256 != nudenet.PACKAGE_SHA256
+
+
+def test_a_network_with_other_inputs_and_outputs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "identity.onnx"
+    path.write_bytes(identity_network())
+    with pytest.raises(WeightsError, match=r"identity\.onnx is no NudeNet v3 detector"):
+        make(weights=path).load()
+
+
+def identity_network() -> bytes:
+    """A valid ONNX file, written by hand: ``images (1, 3)`` → ``output0``."""
+
+    def nested(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    def number(field: int, value: int) -> bytes:
+        return bytes([field << 3, value])
+
+    shape = nested(1, number(1, 1)) + nested(1, number(1, 3))
+    tensor = nested(1, number(1, 1) + nested(2, shape))
+    node = nested(1, b"images") + nested(2, b"output0") + nested(4, b"Identity")
+    graph = (
+        nested(1, node)
+        + nested(2, b"identity")
+        + nested(11, nested(1, b"images") + nested(2, tensor))
+        + nested(12, nested(1, b"output0") + nested(2, tensor))
+    )
+    return number(1, 8) + nested(7, graph) + nested(8, number(2, 17))

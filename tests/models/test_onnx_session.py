@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from streamapp.errors import SettingsError, WeightsError
+from streamapp.models import onnx_session
+from streamapp.models.onnx_session import open_session
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("not a network")
+    with pytest.raises(WeightsError, match=r"The test weights at .*text\.onnx can't be loaded"):
+        open_session(path, what="The test weights", threads=1, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:first", "", "cpu:0"])
+def test_a_device_that_does_not_exist_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(SettingsError, match="no device"):
+        open_session(tmp_path, what="The test weights", threads=1, device=device)
+
+
+def test_a_device_that_this_onnxruntime_has_not_is_refused_and_not_replaced_by_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_session.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(SettingsError, match="onnxruntime-gpu"):
+        open_session(tmp_path, what="The test weights", threads=1, device="cuda:0")
