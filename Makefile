@@ -1,6 +1,6 @@
 # What a developer runs is what CI runs (.ci/run: make setup check test).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format docs bench clean
 
 # The first Python of 3.11 or later on the PATH; `make setup PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
@@ -32,6 +32,9 @@ check: setup ## Lint, formatting and types
 format: setup ## Mend what `make check` would complain of, where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## Write the README's generated tables anew
+	$(BIN)/python tools/readme.py
 
 bench: setup ## Measure: records, stream engine, NudeNet, end to end; one JSON line each
 	$(BIN)/python benchmarks/records.py

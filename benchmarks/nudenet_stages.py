@@ -22,7 +22,7 @@ from nudenet import NudeDetector
 
 from streamapp.media import Frame
 from streamapp.models.nudenet import NudeNet, PreparedFrame
-from streamapp.policy import DEFAULT_POLICY
+from streamapp.policy import load_policy
 
 NAMES = ("astronaut.png", "camera.png", "color.png", "coffee.png", "motorcycle_left.png", "moon.png")
 FRAME_SIDE_PX = 1280
@@ -89,7 +89,7 @@ def _model(threads: int) -> NudeNet:
         weights=None,
         channel_order="rgb",
         threads=threads,
-        policy=DEFAULT_POLICY.nudenet,
+        policy=load_policy().nudenet,
         batch_sizes=BATCH_SIZES,
     )
     model.load()

@@ -23,7 +23,7 @@ from streamapp.models.base import Findings, Model, ModelInfo, Verdict
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.runner import ModelRunner
 from streamapp.obtain import Content, Obtained
-from streamapp.policy import DEFAULT_POLICY
+from streamapp.policy import Policy
 from streamapp.settings import Settings, load_settings
 
 EVENTS = int(os.environ["STREAM_EVENTS"])
@@ -69,7 +69,7 @@ class FreeSource:
 
 
 @asynccontextmanager
-async def open_free_engine(settings: Settings) -> AsyncIterator[Engine]:
+async def open_free_engine(settings: Settings, policy: Policy) -> AsyncIterator[Engine]:
     with ThreadPoolExecutor(settings.decode_threads) as cpu:
         runners = [
             ModelRunner(
@@ -78,7 +78,7 @@ async def open_free_engine(settings: Settings) -> AsyncIterator[Engine]:
             for _ in range(int(os.environ["STREAM_MODELS"]))
         ]
         async with Ensemble(runners) as ensemble:
-            composer = Composer(settings.model_version, DEFAULT_POLICY)
+            composer = Composer(settings.model_version, policy)
             yield Engine(FreeSource(ensemble), ensemble, composer)  # type: ignore[arg-type]  # a source by its one method
 
 
@@ -89,10 +89,10 @@ app = create_app(load_settings(), open_free_engine)
 @app.task
 async def measure() -> None:
     """Write the figures once every event has its outcome, then stop the worker."""
-    while not getattr(app, "intake", None) or app.intake.outcomes == 0:
+    while not getattr(app, "intake", None) or app.intake.outcomes.total() == 0:
         await asyncio.sleep(0.001)
-    start, cpu, first = time.perf_counter(), time.process_time(), app.intake.outcomes
-    while app.intake.outcomes < EVENTS:
+    start, cpu, first = time.perf_counter(), time.process_time(), app.intake.outcomes.total()
+    while app.intake.outcomes.total() < EVENTS:
         await asyncio.sleep(0.01)
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
     figures = {

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -23,20 +24,17 @@ from streamapp.errors import BrokerError
 from streamapp.kafka import faust_broker_url, faust_credentials
 from streamapp.logs import logging_config
 from streamapp.models.registry import build_models
-from streamapp.policy import DEFAULT_POLICY
+from streamapp.policy import Policy, load_policy
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
 logger = logging.getLogger(__name__)
 
-EngineFactory = Callable[[Settings], AbstractAsyncContextManager[Engine]]
+EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]]
 
 EXIT_DRAIN_TIMEOUT = 75
 BROKER_RETRY_S = 5.0
-# Events that may be with the models at the same time, batches and publishing included.
-INFERENCE_LOOPS = 128
-# Obtained pictures that wait for an inference loop.
-READY_PICTURES = 32
+REPORT_EVERY_S = 60.0
 
 
 class PlainWorker(faust.Worker):  # type: ignore[misc]  # Faust is untyped
@@ -52,6 +50,7 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
 
     mundane_level = "debug"
     settings: Settings
+    policy: Policy
     open_engine: EngineFactory
     notices: Sequence[str]
     intake: Intake
@@ -63,12 +62,12 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
             logger.warning("%s", notice)
         await _wait_for_broker(self.settings)
         started_s = time.monotonic()
-        engine = await self.add_async_context(self.open_engine(self.settings))
+        engine = await self.add_async_context(self.open_engine(self.settings, self.policy))
         logger.info(
             "Models are warm after %.1f s: %s.", time.monotonic() - started_s, ", ".join(self.settings.models)
         )
         publisher = await self.add_async_context(Publisher(self.settings))
-        ready: asyncio.Queue[Looked] = asyncio.Queue(READY_PICTURES)
+        ready: asyncio.Queue[Looked] = asyncio.Queue(self.settings.events_in_flight)
         self.intake = Intake(
             self,
             events_in_flight=self.settings.events_in_flight,
@@ -76,10 +75,26 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         )
         self.stage = DownloadStage(self, self.intake, engine.source, publisher, ready)
         inference = InferenceStage(self.intake, engine, publisher, ready)
-        for _ in range(INFERENCE_LOOPS):
+        for _ in range(self.settings.events_in_flight):
             self.add_future(inference.run())
+        self.add_future(self._report())
         threading.Thread(target=self._end_overdue_drain, name="drain-watchdog", daemon=True).start()
         await super().on_start()
+
+    async def _report(self) -> None:
+        """Log once a minute what became of the events; nothing is logged for each of them."""
+        while True:
+            before = Counter(self.intake.outcomes)
+            await asyncio.sleep(REPORT_EVERY_S)
+            news = self.intake.outcomes - before
+            if news or self.intake.unacked:
+                logger.info(
+                    "In the last %.0f s: %s; %d events are not acked yet.",
+                    REPORT_EVERY_S,
+                    ", ".join(f"{count} {outcome}" for outcome, count in sorted(news.items()))
+                    or "no outcome",
+                    self.intake.unacked,
+                )
 
     async def crash(self, reason: BaseException) -> None:
         """End the process for the first error; those that follow from it are not reported."""
@@ -114,13 +129,15 @@ def create_app(
         notices: what is odd about the settings and no error; logged once, when the logs are set up.
 
     Raises:
-        SettingsError: the settings can't work together.
+        SettingsError: the settings can't work together, or the policy's file can't be used.
         WeightsError: a model's file is missing or is not the expected one.
     """
-    for model in build_models(settings, DEFAULT_POLICY):
+    policy = load_policy(settings.policy_file)
+    for model in build_models(settings, policy):
         model.check_weights()
     app = Worker(settings.group, **_faust_options(settings))
     app.settings = settings
+    app.policy = policy
     app.open_engine = engine
     app.notices = notices
     consumer = type(
@@ -143,6 +160,7 @@ def create_app(
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
     async def take_over(_: Any, assigned: Any, **__: Any) -> None:
+        app.intake.begin_epoch()
         app.stage.cancel_lost_events()
         logger.info(
             "Assigned %s.",
@@ -159,6 +177,8 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 10),
         "broker_max_poll_records": 500,
+        # Faust demands that it is longer than the session timeout.
+        "broker_request_timeout": max(90.0, settings.session_timeout_s + 10),
         "broker_rebalance_timeout": settings.rebalance_timeout_s,
         "broker_session_timeout": settings.session_timeout_s,
         "consumer_auto_offset_reset": "earliest",

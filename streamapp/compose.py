@@ -57,7 +57,9 @@ class Composer:
             PREDICTED_PRIMARY_CATEGORY=", ".join(name for v in verdicts for name in v.primary_categories),
             PREDICTED_SECONDARY_CATEGORY=", ".join(name for v in verdicts for name in v.secondary_categories),
             MODEL_VERSION=self.model_version,
-            TO_BE_MODERATED=row_to_be_moderated(report.outcome for report in reports),
+            TO_BE_MODERATED=row_to_be_moderated(
+                {report.name: report.outcome for report in reports}, self.policy.modes
+            ),
         )
 
     def _provenance(
@@ -80,6 +82,7 @@ class Composer:
                 {"index": frame.index, "time_s": round(frame.time_s, 3)}
                 for frame in (picture.frames if picture else ())
             ],
+            "frames_complete": picture is not None and picture.frames_complete,
             "models": {report.name: self._model(report) for report in reports},
             "detections": {report.name: report.detections for report in reports if any(report.detections)},
             "stages": {name: round(seconds, 3) for name, seconds in stages.items()},

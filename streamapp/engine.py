@@ -12,7 +12,7 @@ from streamapp.media.decode import Limits
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.registry import build_ensemble
 from streamapp.obtain import Obtained, PictureSource
-from streamapp.policy import DEFAULT_POLICY, Policy
+from streamapp.policy import Policy
 from streamapp.records import Event, ResultRow, SourcePosition
 from streamapp.settings import Settings
 
@@ -59,7 +59,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, policy: Policy = DEFAULT_POLICY) -> AsyncIterator[Engine]:
+async def open_engine(settings: Settings, policy: Policy) -> AsyncIterator[Engine]:
     """Open the downloader, load the models, warm them up; close all of it in reverse order.
 
     Raises:

@@ -58,13 +58,14 @@ def _sasl_login(settings: Settings) -> tuple[str, str]:
 def _ssl_context(settings: Settings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ssl_ca_file)
-    except (OSError, ssl.SSLError) as exc:
+    except OSError as exc:
         raise SettingsError(f"STREAMAPP_SSL_CA_FILE {settings.ssl_ca_file} can't be used: {exc}.") from exc
     if settings.ssl_cert_file is not None:
-        password = settings.ssl_key_password.get_secret_value() if settings.ssl_key_password else None
+        # Always a password: without one OpenSSL asks for it on the terminal, and the worker hangs there.
+        password = settings.ssl_key_password.get_secret_value() if settings.ssl_key_password else ""
         try:
-            context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, password)
-        except (OSError, ssl.SSLError) as exc:
+            context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, lambda: password)
+        except (OSError, ValueError) as exc:
             raise SettingsError(
                 f"STREAMAPP_SSL_CERT_FILE {settings.ssl_cert_file} with STREAMAPP_SSL_KEY_FILE "
                 f"{settings.ssl_key_file} can't be used: {exc}."

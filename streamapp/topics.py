@@ -1,5 +1,8 @@
 """The three topics: what they should be, what the broker has, and creating what is missing."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -46,8 +49,10 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
         BrokerError: the broker can't be reached, or refuses to create a topic.
     """
     admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
+    causes = _Causes()
     try:
-        await admin.start()
+        with causes.held():
+            await admin.start()
         before = await _partitions(admin)
         roles = topic_roles(settings)
         missing = [name for name in roles if name not in before] if create else []
@@ -55,7 +60,8 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
             await _create(admin, missing, settings)
         after = await _partitions(admin) if missing else before
     except (KafkaError, OSError) as exc:
-        raise BrokerError(f"The broker at {settings.brokers} does not answer: {exc!r}.") from exc
+        cause = "; ".join(causes.found) or repr(exc)
+        raise BrokerError(f"The broker at {settings.brokers} does not answer: {cause}.") from exc
     finally:
         await admin.close()
     # A broker may list a new topic a moment later than it has created it.
@@ -64,6 +70,31 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
         TopicState(name, role, after.get(name, created if name in missing else 0), name in missing)
         for name, role in roles.items()
     ]
+
+
+class _Causes(logging.Filter):
+    """Holds what aiokafka logs while it connects: its error says that no broker answers, its log why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, None] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep an error once, and let nothing of it through."""
+        if record.levelno < logging.ERROR:
+            return True
+        self.found[record.getMessage().removesuffix(": ")] = None
+        return False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the errors that are logged meanwhile."""
+        client_log = logging.getLogger("aiokafka")
+        client_log.addFilter(self)
+        try:
+            yield
+        finally:
+            client_log.removeFilter(self)
 
 
 async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:

@@ -18,7 +18,7 @@ class Ticket(Generic[Payload]):
 
     __slots__ = ("generation", "is_done", "offset", "partition", "payload")
 
-    def __init__(self, partition: Hashable, generation: int, offset: int, payload: Payload) -> None:
+    def __init__(self, partition: Hashable, generation: Hashable, offset: int, payload: Payload) -> None:
         self.partition = partition
         self.generation = generation
         self.offset = offset
@@ -41,16 +41,16 @@ class OffsetWindow(Generic[Payload]):
     """Orders the acks of events that complete in any order.
 
     Attributes:
-        generation: the consumer generation whose tickets may be acked.
+        generation: the consumer generation whose tickets may be acked; compared, never ordered.
         unacked: tickets that are open and not handed out for acking yet.
     """
 
     def __init__(self) -> None:
-        self.generation = 0
+        self.generation: Hashable = None
         self.unacked = 0
         self._lanes: dict[Hashable, _Lane[Payload]] = {}
 
-    def begin_generation(self, generation: int) -> int:
+    def begin_generation(self, generation: Hashable) -> int:
         """Forget every ticket of another generation: Kafka delivers those events again.
 
         Returns:
@@ -64,7 +64,9 @@ class OffsetWindow(Generic[Payload]):
         self._lanes.clear()
         return forgotten
 
-    def open(self, partition: Hashable, generation: int, offset: int, payload: Payload) -> Ticket[Payload]:
+    def open(
+        self, partition: Hashable, generation: Hashable, offset: int, payload: Payload
+    ) -> Ticket[Payload]:
         """Take an event in. One of an old generation gets a ticket that will never be acked.
 
         Raises:

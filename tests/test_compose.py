@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,11 @@ from streamapp.errors import FetchError, MediaError
 from streamapp.models.base import AnyModel, Verdict
 from streamapp.models.ensemble import ModelReport
 from streamapp.obtain import Content, Obtained
-from streamapp.policy import ModelOutcome, NudeNetPolicy, Policy
+from streamapp.policy import ModelOutcome, load_policy
 from streamapp.reasons import Reason, Status
 from streamapp.records import Event, SourcePosition
 
-POLICY = Policy("2026-11-22", NudeNetPolicy({}), {"nudenet": "enforce", "coop": "enforce"})
+POLICY = load_policy()
 EVENT = Event("37217839", "https://cdn.example.com/a.png", "example_name", "co", "2022-06-10 01:21:01")
 SOURCE = SourcePosition("modify_user", 3, 41210)
 PICTURE = picture_of(1, 2)
@@ -71,6 +72,7 @@ def test_a_picture_that_was_looked_at() -> None:
             "height_px": 2,
         },
         "frames": [{"index": 0, "time_s": 0.0}, {"index": 1, "time_s": 1.0}],
+        "frames_complete": True,
         "models": {
             "nudenet": {
                 "name": "brightness",
@@ -89,7 +91,7 @@ def test_a_picture_that_was_looked_at() -> None:
             "queue_s": 0.012,
             "nudenet_s": 0.018,
         },
-        "policy": {"version": "2026-11-22", "sha256": POLICY.sha256},
+        "policy": {"version": POLICY.version, "sha256": POLICY.sha256},
         "reason": None,
         "attempts": 2,
         "streamapp": __version__,
@@ -137,8 +139,17 @@ def test_a_picture_that_can_not_be_looked_at_fails_closed(obtained: Obtained, st
     provenance = attributes["PROVENANCE"]
     assert provenance["reason"] == obtained.error.reason.value
     assert provenance["frames"] == []
+    assert provenance["frames_complete"] is False
     expected = {"media_type": None, "width_px": None, "height_px": None, "sha256": "11" * 32, "bytes": 7}
     assert provenance["content"] == (expected if obtained.content else None)
+
+
+def test_a_picture_of_which_not_all_was_looked_at_says_so() -> None:
+    obtained = replace(FETCHED, picture=replace(PICTURE, frames_complete=False))
+    row = compose(obtained, [report(BrightnessModel(), Verdict(False))])
+
+    provenance = row["MODEL_ATTRIBUTES"]["PROVENANCE"]
+    assert (len(provenance["frames"]), provenance["frames_complete"]) == (2, False)
 
 
 def test_a_model_that_raised_gives_the_reason() -> None:

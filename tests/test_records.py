@@ -125,6 +125,22 @@ def test_what_is_not_json_is_a_dead_letter(value: bytes | None) -> None:
     assert caught.value.reason is DeadLetterReason.NOT_JSON
 
 
+@pytest.mark.parametrize("depth", [500, 900, 990, 1000, 1100, 5000, 100_000])
+@pytest.mark.parametrize("key", ["user_id", "country", "event_properties", "other"])
+def test_json_that_is_nested_deeply_is_an_event_or_a_dead_letter(depth: int, key: str) -> None:
+    nested = b"[" * depth + b"]" * depth
+    properties = b'{"target_user_name": ' + nested + b"}" if key == "event_properties" else b"{}"
+    value = b'{"user_id": 1, "event_properties": %b, "%b": %b}' % (
+        properties,
+        key.replace("event_properties", "other").encode(),
+        nested,
+    )
+    try:
+        read_event(value)
+    except EventError as exc:
+        assert exc.reason in (DeadLetterReason.NOT_JSON, DeadLetterReason.NO_USER_ID)
+
+
 @pytest.mark.parametrize("value", [b"null", b"[]", b'"text"', b"12", b"true"])
 def test_json_that_is_no_object_is_a_dead_letter(value: bytes) -> None:
     with pytest.raises(EventError) as caught:
@@ -209,6 +225,19 @@ def test_a_row_has_the_keys_of_the_old_deployment_in_their_order_and_provenance(
     assert row == OLD_ROW
     assert list(row) == list(OLD_ROW)
     assert list(row["MODEL_ATTRIBUTES"]) == list(OLD_ROW["MODEL_ATTRIBUTES"])  # type: ignore[call-overload]
+
+
+def test_a_row_that_is_too_large_keeps_its_verdict_and_loses_its_long_texts() -> None:
+    row = a_row(USERNAME="x" * 900_000, IMAGE_URL="http://h/" + "y" * 200_000, TO_BE_MODERATED=True)
+
+    short = row.shortened()
+    assert len(short.to_json()) < 20_000
+    assert short.TO_BE_MODERATED
+    assert (short.UID, short.MODEL_ATTRIBUTES.NN_STATUS) == (row.UID, 0)
+    assert row.USERNAME is not None
+    assert short.USERNAME is not None
+    assert row.USERNAME.startswith(short.USERNAME)
+    assert short.MODEL_ATTRIBUTES.PROVENANCE["shortened"] is True
 
 
 def test_a_model_that_is_switched_off_has_its_fields_all_the_same() -> None:

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust is untyped
-    """Waits for events in flight only so long, and commits acks before partitions go.
+    """Waits for events in flight only so long, acks only what has an outcome, commits before partitions go.
 
     Attributes:
         max_wait_empty_s: longest wait for events in flight when partitions are revoked or the worker
@@ -21,19 +21,44 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
     mundane_level = "debug"
     max_wait_empty_s = 15.0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._with_outcome: set[tuple[Any, int]] = set()
+
+    def permit_ack(self, message: Any) -> None:
+        """Note that the broker has the message's outcome: only then an ack of it counts."""
+        self._with_outcome.add((message.tp, message.offset))
+
+    def ack(self, message: Any) -> bool:
+        """Ack a message that has an outcome, and no other.
+
+        Faust acks a message by itself when it skips it after a rebalance, even with ``noack`` (in its pure
+        Python stream): that one has no outcome here.
+        """
+        position = (message.tp, message.offset)
+        if position not in self._with_outcome:
+            self._unacked_messages.discard(message)
+            return False
+        self._with_outcome.remove(position)
+        return bool(super().ack(message))
+
     async def wait_empty(self) -> None:
         """Wait until every event in flight is acked, or the time is up: then Kafka delivers it again."""
+        # A task, not a timeout around it: Faust's wait swallows the one cancellation of a timeout.
+        waiting = asyncio.ensure_future(super().wait_empty())
         try:
-            async with asyncio.timeout(self.max_wait_empty_s):
-                await super().wait_empty()
-        except TimeoutError:
-            logger.warning(
-                "%d events had no outcome after %.0f s: they are given up here and delivered again.",
-                len(self._unacked_messages),
-                self.max_wait_empty_s,
-            )
-            self._unacked_messages.clear()
-            await self.commit_and_end_transactions()
+            done, _ = await asyncio.wait({waiting}, timeout=self.max_wait_empty_s)
+            if not done:
+                logger.warning(
+                    "%d events could not be acked within %.1f s: they are given up here and delivered again.",
+                    len(self._unacked_messages),
+                    self.max_wait_empty_s,
+                )
+                # What Faust's wait looks at: it ends within a second and commits what is acked.
+                self._unacked_messages.clear()
+            await waiting
+        finally:
+            waiting.cancel()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Commit what is acked first: Faust forgets it otherwise, and those events come twice."""

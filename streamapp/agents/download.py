@@ -1,6 +1,7 @@
 """The first stage, a Faust agent: takes events, obtains their pictures, hands them on."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from streamapp.agents.publish import Publisher
 from streamapp.errors import EventError
 from streamapp.obtain import Obtained, PictureSource
 from streamapp.records import Event, read_event
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +45,7 @@ class DownloadStage:
         self._source = source
         self._publisher = publisher
         self._ready = ready
-        self._tasks: dict[asyncio.Future[Any], Taken] = {}
+        self._tasks: dict[asyncio.Task[Any], Taken] = {}
 
     async def run(self, stream: Any) -> None:
         """The agent's body: every event gets a task of its own."""
@@ -50,9 +53,7 @@ class DownloadStage:
         stream = stream.noack()
         async for event in stream.events():
             ticket = await self._intake.take(stream, event)
-            task = self._service.add_future(self._handle(ticket))
-            self._tasks[task] = ticket
-            task.add_done_callback(self._tasks.pop)
+            self._service.add_future(self._handle(ticket))
 
     def cancel_lost_events(self) -> None:
         """After a rebalance: stop the work on events that Kafka delivers again."""
@@ -61,6 +62,14 @@ class DownloadStage:
                 task.cancel()
 
     async def _handle(self, ticket: Taken) -> None:
+        if not self._intake.is_current(ticket):
+            self._intake.drop(ticket)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        # Entered here, not where the task is made: one that is cancelled before its first step would
+        # never come to give its place back.
+        self._tasks[task] = ticket
         try:
             looked = await self._look(ticket)
             if looked is not None:
@@ -69,6 +78,8 @@ class DownloadStage:
             if not self._intake.is_current(ticket):
                 self._intake.drop(ticket)
             raise
+        finally:
+            del self._tasks[task]
 
     async def _look(self, ticket: Taken) -> Looked | None:
         """Read the event and obtain its picture; None where the event has its outcome already."""
@@ -79,9 +90,10 @@ class DownloadStage:
             await self._publisher.publish_dead_letter(
                 delivery.source, delivery.key, delivery.value, delivery.headers, exc.reason, str(exc)
             )
-            await self._intake.ack(ticket)
+            logger.warning("%s is a dead letter: %s", delivery.source, exc)
+            await self._intake.ack(ticket, "dead letters")
             return None
         if not event.image_url:  # the picture was removed: there is nothing to look at
-            await self._intake.ack(ticket)
+            await self._intake.ack(ticket, "pictures removed")
             return None
         return Looked(ticket, event, await self._source.obtain(event.image_url))

@@ -1,13 +1,16 @@
 """The second stage: shows the pictures to the models, publishes the rows, acks the events."""
 
 import asyncio
+import logging
 
 from streamapp.agents.download import Looked
-from streamapp.agents.intake import Intake
+from streamapp.agents.intake import Intake, Kind
 from streamapp.agents.publish import Publisher
 from streamapp.engine import Engine
 from streamapp.errors import DeadLetterReason
 from streamapp.records import ResultRow
+
+logger = logging.getLogger(__name__)
 
 
 class InferenceStage:
@@ -40,8 +43,7 @@ class InferenceStage:
             if not self._intake.is_current(looked.ticket):
                 self._intake.drop(looked.ticket)
                 continue
-            await self._publish(looked, row)
-            await self._intake.ack(looked.ticket)
+            await self._intake.ack(looked.ticket, await self._publish(looked, row))
 
     async def _judge(self, looked: Looked) -> ResultRow:
         delivery = looked.ticket.payload
@@ -53,15 +55,18 @@ class InferenceStage:
             started_s=delivery.started_s,
         )
 
-    async def _publish(self, looked: Looked, row: ResultRow) -> None:
-        if await self._publisher.publish_row(row):
-            return
+    async def _publish(self, looked: Looked, row: ResultRow) -> Kind:
+        if await self._publisher.publish_row(row) or await self._publisher.publish_row(row.shortened()):
+            return "rows"
         delivery = looked.ticket.payload
+        message = "The result row is larger than the broker takes, even with its texts cut."
         await self._publisher.publish_dead_letter(
             delivery.source,
             delivery.key,
             delivery.value,
             delivery.headers,
             DeadLetterReason.ROW_TOO_LARGE,
-            "The result row is larger than the broker takes.",
+            message,
         )
+        logger.warning("%s is a dead letter: %s", delivery.source, message)
+        return "dead letters"

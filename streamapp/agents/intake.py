@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from streamapp.records import Headers, SourcePosition
 from streamapp.window import OffsetWindow, Ticket
@@ -50,9 +51,15 @@ class Delivery:
 
 Taken = Ticket[Delivery]
 
+Kind = Literal["rows", "dead letters", "pictures removed"]
+"""The ways in which an event ends."""
+
 
 class Intake:
     """Owns the offset window of a worker.
+
+    Attributes:
+        outcomes: events that have one, by its kind.
 
     Args:
         app: the Faust app; tells the consumer generation.
@@ -67,7 +74,8 @@ class Intake:
         self._unacked_events = unacked_events
         self._window: OffsetWindow[Delivery] = OffsetWindow()
         self._room = asyncio.Event()
-        self.outcomes = 0
+        self._epoch = 0
+        self.outcomes: Counter[str] = Counter()
 
     @property
     def unacked(self) -> int:
@@ -76,8 +84,16 @@ class Intake:
 
     async def take(self, stream: Any, event: Any) -> Taken:
         """Take an event in; waits while too many are in flight or not acked."""
+        epoch = self._epoch
         await self._places.acquire()
-        await self._wait_for_room()
+        try:
+            await self._wait_for_room()
+            return self._open(stream, event, epoch)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def _open(self, stream: Any, event: Any, epoch: int) -> Taken:
         message = event.message
         delivery = Delivery(
             stream,
@@ -87,19 +103,21 @@ class Intake:
             time.monotonic(),
         )
         self.follow_generation()
-        return self._window.open(message.tp, message.generation_id, message.offset, delivery)
+        generation = (epoch, message.generation_id)
+        return self._window.open(message.tp, generation, message.offset, delivery)
 
     def is_current(self, ticket: Taken) -> bool:
         """Whether the event is still this worker's: after a rebalance Kafka delivers it again."""
         self.follow_generation()
         return self._window.is_current(ticket)
 
-    async def ack(self, ticket: Taken) -> None:
+    async def ack(self, ticket: Taken, outcome: Kind) -> None:
         """Note that the broker has the event's outcome, and ack what may be acked by it."""
         self.follow_generation()
         self._places.release()
-        self.outcomes += 1
+        self.outcomes[outcome] += 1
         for ready in self._window.complete(ticket):
+            self._app.consumer.permit_ack(ready.payload.event.message)
             await ready.payload.stream.ack(ready.payload.event)
         self._room.set()
 
@@ -109,9 +127,17 @@ class Intake:
             raise RuntimeError(f"{ticket!r} is dropped and still ours. This is a bug.")
         self._places.release()
 
+    def begin_epoch(self) -> None:
+        """Note that partitions were assigned: what was taken before is delivered again.
+
+        The generation alone does not tell: a broker may give the same number twice.
+        """
+        self._epoch += 1
+        self.follow_generation()
+
     def follow_generation(self) -> None:
         """Notice a rebalance: events of the old generation are never acked."""
-        forgotten = self._window.begin_generation(self._app.consumer_generation_id)
+        forgotten = self._window.begin_generation((self._epoch, self._app.consumer_generation_id))
         if forgotten:
             logger.info("A rebalance took back %d events that had no ack yet; they come again.", forgotten)
             self._room.set()

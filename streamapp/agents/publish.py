@@ -71,19 +71,23 @@ class Publisher:
     ) -> None:
         """Publish a record as it came, with why and from where in its headers, and wait for the broker.
 
-        Where the headers make it larger than the broker takes, it goes without its value: the source
-        position still finds the original.
+        Where its own headers make it larger than the broker takes, it goes with these alone: the source
+        position still finds the original. The header ``streamapp.value`` says where the value is not the
+        original's.
 
         Raises:
             KafkaError: the broker did not acknowledge it in time.
         """
         topic = self._settings.dead_letter_topic
-        all_headers = [*headers, *dead_letter_headers(position, reason, message)]
+        why = dead_letter_headers(position, reason, message)
+        if key is None and value is None:
+            # aiokafka refuses a record that has neither.
+            value = b""
+            why.append(("streamapp.value", b"null"))
         try:
-            await self._send(topic, key, value, all_headers)
+            await self._send(topic, key, value, [*headers, *why])
         except MessageSizeTooLargeError:
-            all_headers.append(("streamapp.value", b"left out: too large"))
-            await self._send(topic, None, None, all_headers)
+            await self._send(topic, None, b"", [*why, ("streamapp.value", b"left out: too large")])
 
     async def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Any:
         if self._producer is None:

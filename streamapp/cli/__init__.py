@@ -17,6 +17,8 @@ COMMANDS = {
     "topics": "topics",
     "broker": "broker",
     "settings": "settings",
+    "policy": "policy",
+    "models": "models",
     "doctor": "doctor",
     "demo": "demo",
 }

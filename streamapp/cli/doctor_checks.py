@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from streamapp.errors import StreamappError, WeightsError
+from streamapp.errors import SettingsError, StreamappError, WeightsError
 from streamapp.settings import Settings
 
 BROKER_TIMEOUT_S = 15.0
@@ -28,6 +28,7 @@ _MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "python-dotenv": "dotenv",
+    "pyyaml": "yaml",
 }
 _ADJTIMEX_ERROR = 5  # TIME_ERROR: the kernel's clock is not synchronised
 _TIMEX_BYTES = 512  # more than struct timex has anywhere
@@ -139,10 +140,13 @@ def _check_topics(topics: Sequence[tuple[str, int]]) -> Check:
 def check_weights(settings: Settings) -> Check:
     """The weights of each model that is on are there, and are the expected ones."""
     from streamapp.models.registry import build_models
-    from streamapp.policy import DEFAULT_POLICY
+    from streamapp.policy import load_policy
 
     problems: list[str] = []
-    models = build_models(settings, DEFAULT_POLICY)
+    try:
+        models = build_models(settings, load_policy(settings.policy_file))
+    except SettingsError as exc:
+        return Check("weights", State.FAIL, str(exc), "`streamapp policy check` looks at the policy alone.")
     for model in models:
         try:
             model.check_weights()

@@ -6,9 +6,11 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from streamapp.cli.rows import row_table, statuses
+from streamapp.cli.rows import row_line, row_table, statuses, summary
+from streamapp.local.display import make_console
+from streamapp.logs import configure_logs
 from streamapp.records import ResultRow
-from streamapp.results import ResultsReader, open_results
+from streamapp.results import PublishedRow, ResultsReader, open_results
 from streamapp.settings import load_settings
 
 Filter = Callable[[ResultRow], bool]
@@ -24,8 +26,14 @@ Examples:
   streamapp results --moderate --follow
 """,
 )
-@click.option("--last", default=20, show_default=True, type=click.IntRange(0), help="Newest rows to show.")
-@click.option("--all", "show_all", is_flag=True, help="Show all rows that the topic holds.")
+@click.option(
+    "--last",
+    default=20,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Newest rows to look at; --status and --moderate choose from them.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Look at all rows that the topic holds.")
 @click.option("--follow", is_flag=True, help="Go on with new rows until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, the rows as they are on the topic.")
 @click.option("--status", type=int, help="Only rows in which a model has this STATUS.")
@@ -39,38 +47,38 @@ def command(
         has_status = status is None or status in statuses(row.MODEL_ATTRIBUTES).values()
         return has_status and (row.TO_BE_MODERATED or not moderate)
 
+    configure_logs("WARNING")
     asyncio.run(_show(None if show_all else last, follow, as_json, is_wanted))
 
 
 async def _show(last: int | None, follow: bool, as_json: bool, is_wanted: Filter) -> None:
-    console = Console()
+    console = make_console()
     async with open_results(load_settings()) as reader:
-        rows = [row for row in await reader.latest(last) if is_wanted(row)]
+        wanted = [published for published in await reader.latest(last) if is_wanted(published.row)]
         if as_json:
-            _print_json(rows)
-        elif rows or not follow:
-            console.print(row_table(rows))
-            click.echo(f"{len(rows)} rows, {sum(row.TO_BE_MODERATED for row in rows)} to be moderated.")
+            _print_json(wanted)
+        else:
+            _print_table([published.row for published in wanted], console)
         if follow:
             await _follow(reader, as_json, is_wanted, console)
 
 
+def _print_table(rows: list[ResultRow], console: Console) -> None:
+    if rows:
+        console.print(row_table(rows))
+    click.echo(summary(rows, "row"))
+
+
 async def _follow(reader: ResultsReader, as_json: bool, is_wanted: Filter, console: Console) -> None:
-    async for row in reader.follow():
-        if not is_wanted(row):
+    async for published in reader.follow():
+        if not is_wanted(published.row):
             continue
         if as_json:
-            _print_json([row])
+            _print_json([published])
         else:
-            # One line for a row: a table can't grow.
-            verdict = "moderate" if row.TO_BE_MODERATED else "pass"
-            reason = row.MODEL_ATTRIBUTES.PROVENANCE.get("reason") or ""
-            console.print(
-                f"{verdict:8} {row.TOTAL_DURATION:7.3f} s  {row.UID:14} {reason:18} {row.IMAGE_URL}",
-                markup=False,
-            )
+            console.print(row_line(published.row), markup=False, soft_wrap=True)
 
 
-def _print_json(rows: list[ResultRow]) -> None:
-    for row in rows:
-        click.echo(row.to_json())
+def _print_json(rows: list[PublishedRow]) -> None:
+    for published in rows:
+        click.echo(published.value)

@@ -3,9 +3,9 @@
 import asyncio
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from streamapp.local.display import make_console
 from streamapp.settings import load_settings
 from streamapp.topics import ensure_topics
 
@@ -27,7 +27,11 @@ def command(dry_run: bool) -> None:
     """
     settings = load_settings()
     states = asyncio.run(ensure_topics(settings, create=not dry_run))
-    table = Table("topic", "for", "partitions", "state")
+    table = Table()
+    table.add_column("topic", overflow="fold")
+    table.add_column("for", no_wrap=True)
+    table.add_column("partitions", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for state in states:
         if state.is_new:
             what = "created"
@@ -38,6 +42,6 @@ def command(dry_run: bool) -> None:
         else:
             what = "exists"
         table.add_row(state.name, state.role, str(state.partitions), what)
-    Console().print(table)
+    make_console().print(table)
     if not all(state.partitions for state in states):
         raise SystemExit(1)

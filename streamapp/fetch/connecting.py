@@ -6,13 +6,19 @@ know the name, so that only the resolver can tell a host that may be private fro
 
 import asyncio
 import socket
+from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from threading import Semaphore
+from typing import Any
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from streamapp.fetch.guard import Rules, is_allowed_address
+
+_MOST_KNOWN_NAMES = 1000
 
 requested_host: ContextVar[str | None] = ContextVar("requested_host", default=None)
 """The host of the request that this task is making; inherited by the tasks that connect for it."""
@@ -32,12 +38,26 @@ class BlockedAddressError(OSError):
 class ThreadResolver(AbstractResolver):
     """Resolves names by the system's `getaddrinfo`, in threads of its own.
 
-    The event loop's common threads would do, but a few names whose DNS servers never answer would
-    then hold up everything else that runs there.
+    A thread can't be called back: the look-up of a name whose DNS servers never answer goes on for tens
+    of seconds after its request gave up. Therefore:
+
+    - None is ever queued behind others. Without a free thread a look-up fails at once, as one that can be
+      tried again; the request then waits for its retry, and holds no slot meanwhile.
+    - Names that resolved before have threads of their own, so that a flood of names that hang leaves them
+      to the CDN.
+
+    Args:
+        at_once: look-ups that requests can wait for at the same time; each of the two kinds gets so many
+            threads. Without abandoned look-ups one is always free.
+        getaddrinfo: blocks, and answers as `socket.getaddrinfo` does.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
+    def __init__(self, at_once: int, getaddrinfo: Callable[..., list[Any]] = socket.getaddrinfo) -> None:
+        self._executor = ThreadPoolExecutor(2 * at_once, thread_name_prefix="resolve")
+        self._getaddrinfo = getaddrinfo
+        self._free_for_known = Semaphore(at_once)
+        self._free_for_others = Semaphore(at_once)
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -45,13 +65,17 @@ class ThreadResolver(AbstractResolver):
         """All addresses of a name.
 
         Raises:
-            OSError: the name does not resolve.
+            OSError: the name does not resolve, or there is no free thread (EAI_AGAIN).
         """
-        loop = asyncio.get_running_loop()
+        free = self._free_for_known if host in self._known else self._free_for_others
+        if not free.acquire(blocking=False):
+            raise socket.gaierror(socket.EAI_AGAIN, "Too many names without an answer are being looked up.")
         flags = socket.AI_ADDRCONFIG
-        infos = await loop.run_in_executor(
-            self._executor, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, flags
-        )
+        lookup = self._executor.submit(self._getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, flags)
+        # When the thread is free again, which can be long after the waiter gave up.
+        lookup.add_done_callback(lambda _: free.release())
+        infos = await asyncio.wrap_future(lookup)
+        self._remember(host)
         return [
             ResolveResult(
                 hostname=host,
@@ -63,6 +87,12 @@ class ThreadResolver(AbstractResolver):
             )
             for found_family, _, proto, _, address in infos
         ]
+
+    def _remember(self, host: str) -> None:
+        self._known[host] = None
+        self._known.move_to_end(host)
+        if len(self._known) > _MOST_KNOWN_NAMES:
+            self._known.popitem(last=False)
 
     async def close(self) -> None:
         """Let go of the threads; one that still waits for DNS ends with its answer."""

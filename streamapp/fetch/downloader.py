@@ -28,7 +28,6 @@ from streamapp.settings import Settings
 log = logging.getLogger(__name__)
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_RESOLVER_THREADS = 16
 _MAX_HEADER_BYTES = 8190
 _MAX_HEADERS = 128
 
@@ -48,6 +47,13 @@ class Download:
     url: str
     attempts: int
     fetch_s: float
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Requests made so far for one event's URL."""
+
+    attempts: int = 0
 
 
 class Downloader:
@@ -85,7 +91,9 @@ class Downloader:
                 "Leave it empty in production.",
                 ", ".join(sorted(self._rules.allow_private_hosts)),
             )
-        resolver = GuardedResolver(self._resolver or ThreadResolver(_RESOLVER_THREADS), self._rules)
+        resolver = GuardedResolver(
+            self._resolver or ThreadResolver(self._settings.downloads_in_flight), self._rules
+        )
         self._stack.push_async_callback(resolver.close)
         self._session = await self._stack.enter_async_context(self._new_session(resolver))
         return self
@@ -99,39 +107,49 @@ class Downloader:
     async def fetch(self, url: str) -> Download:
         """Download a file: check, request, and try again where that can help.
 
-        Between attempts no slot is held, so that a waiting event holds up no other.
+        Between attempts no slot is held. One deadline covers everything.
 
         Raises:
             FetchError: the file can't be had; ``attempts`` is the number of requests, 0 where the URL
-                itself was refused.
+                itself was refused or the deadline came before the first slot.
         """
         started = time.monotonic()
         target = check_url(url, self._rules)
-        for attempt in range(1, self._settings.download_attempts + 1):
+        tally = _Tally()
+        deadline_s = self._settings.fetch_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                content, final_url = await self._attempts(target, tally)
+        except TimeoutError as exc:
+            message = f"Not had after {deadline_s:g} s, in {tally.attempts} attempts."
+            raise FetchError(Reason.TIMEOUT, message, attempts=tally.attempts, is_retriable=True) from exc
+        return Download(content, str(final_url), tally.attempts, time.monotonic() - started)
+
+    async def _attempts(self, url: URL, tally: _Tally) -> tuple[bytes, URL]:
+        """Attempt it until that succeeds, or can't, or was done often enough."""
+        while True:
             try:
-                content, final_url = await self._attempt(target)
+                return await self._attempt(url, tally)
             except FetchError as exc:
-                if not exc.is_retriable or attempt == self._settings.download_attempts:
-                    raise _after_attempts(exc, attempt) from exc
+                if not exc.is_retriable or tally.attempts >= self._settings.download_attempts:
+                    raise _after_attempts(exc, tally.attempts) from exc
                 retry_after_s = exc.retry_after_s
-            else:
-                return Download(content, str(final_url), attempt, time.monotonic() - started)
             await self._sleep(
                 backoff_s(
-                    attempt,
+                    tally.attempts,
                     self._settings.retry_base_s,
                     self._settings.retry_max_s,
                     self._random(),
                     retry_after_s,
                 )
             )
-        raise AssertionError("The last attempt neither returned nor raised. This is a bug.")
 
-    async def _attempt(self, url: URL) -> tuple[bytes, URL]:
+    async def _attempt(self, url: URL, tally: _Tally) -> tuple[bytes, URL]:
         """One attempt: the request and its redirects, each checked, within one time limit."""
         left_s = self._settings.download_timeout_s
-        for _ in range(self._settings.max_redirects + 1):
+        for redirects in range(self._settings.max_redirects + 1):
             async with self._slots.taken(url.raw_host or ""):
+                tally.attempts += redirects == 0
                 started = time.monotonic()
                 answer = await self._request(url, left_s)
                 # Time spent waiting for a slot is not the server's, so it does not count.

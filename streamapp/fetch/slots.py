@@ -19,7 +19,8 @@ class Slots:
     common slots to others. The HTTP client's own limit per host would be counted as connect time, and
     would be waited for while a common slot is held.
 
-    Waits are bounded because every holder has a deadline, and as many wait as events are in flight.
+    That keeps sockets free, not the worker: those who wait are events in flight, of which all hosts share
+    one bound. A host that is slow for most events holds up the others, each for `fetch_deadline_s` at most.
     """
 
     def __init__(self, in_all: int, per_host: int) -> None:

@@ -26,7 +26,6 @@ _RULES: tuple[tuple[type[BaseException], Reason, bool], ...] = (
     (aiohttp.TooManyRedirects, Reason.TOO_MANY_REDIRECTS, False),
     (aiohttp.ClientResponseError, Reason.BAD_RESPONSE, False),
     (aiohttp.ClientPayloadError, Reason.BAD_RESPONSE, True),
-    (aiohttp.UploadAbortedError, Reason.CONNECTION_FAILED, True),
     (aiohttp.InvalidURL, Reason.URL_INVALID, False),
     (aiohttp.NonHttpUrlClientError, Reason.URL_SCHEME, False),
     (aiohttp.RedirectClientError, Reason.URL_INVALID, False),

@@ -35,6 +35,8 @@ class Picture:
         size_bytes: length of the file.
         width_px, height_px: of the upright picture, before any scaling down.
         frames: at least one key frame, in the order of time.
+        frames_complete: whether these are all frames that the rules ask for; false where a limit on
+            frames, seconds or pixels cut the look at an animation short.
     """
 
     sha256: str
@@ -43,6 +45,7 @@ class Picture:
     width_px: int
     height_px: int
     frames: tuple[Frame, ...]
+    frames_complete: bool = True
 
     def without_pixels(self) -> "Picture":
         """The same picture with frames of no pixels: what a row says of it, without the memory."""

@@ -1,7 +1,6 @@
 """From a file's bytes to its key frames; synchronous, made for a thread."""
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +10,13 @@ from PIL import Image
 
 from streamapp.errors import MediaError
 from streamapp.media import Frame, Picture
-from streamapp.media.key_frames import KeyFrames, OnePerSecond, Shown
+from streamapp.media.frame_count import frame_count, gif_frame_count
+from streamapp.media.key_frames import KeyFrames, Shown
 from streamapp.media.pillow_warnings import silenced
-from streamapp.media.rendering import draft_size, orientation, render, swaps_sides
+from streamapp.media.rendering import draft_size, look, orientation, render, swaps_sides
 from streamapp.media.sniff import sniff
 from streamapp.reasons import Reason
 from streamapp.settings import Settings
-
-log = logging.getLogger(__name__)
 
 # One parser for each media type: what is not named here is never run.
 _PILLOW_FORMATS = {
@@ -36,8 +34,10 @@ _ANIMATED = ("image/png", "image/gif", "image/webp", "image/avif")
 _SHORTEST_FRAME_MS = 10
 _DEFAULT_FRAME_MS = 100
 
-# An animation may decode to this many times the pixels of the largest still: seconds of CPU, not hours.
+# An animation may decode to this many times the pixels of the largest still, and to this many frames (a
+# minute of the fastest that browsers show): seconds of CPU, not hours.
 _ANIMATION_PIXELS_FACTOR = 8
+_ANIMATION_FRAMES = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class Limits:
             179 million, stays in force above it.
         frame_side_px: longer side of the frames that come out.
         max_key_frames: of an animation.
-        max_media_seconds: play time from the start that is looked at.
+        max_media_seconds: play time from the start that is looked at, where there are more different
+            frames than ``max_key_frames``.
     """
 
     max_pixels: int = 64_000_000
@@ -68,7 +69,8 @@ class Limits:
 def decode(content: bytes, limits: Limits) -> Picture:
     """Decode a file to its key frames, one frame at a time.
 
-    Where a later frame of an animation is broken, the frames before it are the picture.
+    An animation is decoded whole or refused, however late it is broken; only the limits cut it short,
+    and then the picture says so.
 
     Raises:
         MediaError: empty_file, unknown_format, too_many_pixels, broken_file or no_key_frame; never
@@ -92,16 +94,15 @@ def decode(content: bytes, limits: Limits) -> Picture:
 
 
 def _decode(content: bytes, media_type: str, limits: Limits) -> Picture:
-    if media_type == "image/gif" and _has_no_image(content):
+    if media_type == "image/gif" and not gif_frame_count(content):
         raise MediaError(Reason.NO_KEY_FRAME, "The GIF ends before its first image.")
     with Image.open(BytesIO(content), formats=[_PILLOW_FORMATS[media_type]]) as image:
         width_px, height_px = image.size
         _check_size(image, limits)
         # Decodes large JPEGs at 1/2, 1/4 or 1/8 of their size; no other format heeds it.
         image.draft(None, draft_size(image.size, limits.frame_side_px))
-        frames = _animation(image, limits) if media_type in _ANIMATED else (_frame(image, limits),)
-        if not frames:
-            raise MediaError(Reason.NO_KEY_FRAME, "No frame could be taken from the file.")
+        count = frame_count(content, media_type, image) if media_type in _ANIMATED else 1
+        frames, is_complete = _animation(image, count, limits) if count > 1 else (_still(image, limits), True)
         if swaps_sides(orientation(image)):
             width_px, height_px = height_px, width_px
     return Picture(
@@ -111,6 +112,7 @@ def _decode(content: bytes, media_type: str, limits: Limits) -> Picture:
         width_px=width_px,
         height_px=height_px,
         frames=tuple(_with_scale(frame, max(width_px, height_px)) for frame in frames),
+        frames_complete=is_complete,
     )
 
 
@@ -122,44 +124,39 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
         )
 
 
-def _animation(image: Image.Image, limits: Limits) -> tuple[Frame, ...]:
-    """The key frames of a file that may have several frames, stills included."""
-    key_frames = KeyFrames(limits.max_key_frames)
-    sampler = OnePerSecond(key_frames.add)
-    try:
-        for shown in _walk(image, limits):
-            sampler.offer(shown, partial(_frame, image, limits, shown))
-            if key_frames.is_full:
-                break
-    except Exception as exc:
-        if sampler.is_empty:
-            raise
-        log.debug("The animation is broken after its first frames: %s", exc)
-    sampler.finish()
-    return key_frames.selected()
+def _still(image: Image.Image, limits: Limits) -> tuple[Frame, ...]:
+    return (Frame(render(image, limits.frame_side_px)),)
 
 
-def _walk(image: Image.Image, limits: Limits) -> Iterator[Shown]:
-    """Load one frame after the other and say when it is shown, until a limit is reached.
+def _animation(image: Image.Image, count: int, limits: Limits) -> tuple[tuple[Frame, ...], bool]:
+    """The key frames of a file of several frames, and whether no limit cut the look at it short."""
+    key_frames = KeyFrames(limits.max_key_frames, limits.max_media_seconds)
+    seen = 0
+    for shown in _walk(image, min(count, _ANIMATION_FRAMES), limits):
+        key_frames.offer(shown, look(image), partial(_frame, image, limits, shown))
+        seen += 1
+        if key_frames.is_past_its_time:
+            break
+    frames, is_complete = key_frames.selected()
+    return frames, is_complete and seen == count
 
-    Never asks for the number of frames, which would walk the whole file.
-    """
-    start_ms, index = 0, 0
-    limit_ms = int(limits.max_media_seconds * 1000)
+
+def _walk(image: Image.Image, count: int, limits: Limits) -> Iterator[Shown]:
+    """Load one frame after the other and say when it is shown, until the budget of pixels is spent."""
+    start_ms = 0
     pixels_left = limits.max_pixels * _ANIMATION_PIXELS_FACTOR
-    while start_ms < limit_ms and pixels_left > 0:
-        try:
-            image.seek(index)
-        except EOFError:
-            return
+    for index in range(count):
+        image.seek(index)
         # A later frame of a GIF can enlarge the canvas.
         _check_size(image, limits)
         # WebP and AVIF know a frame's length only when it is loaded.
         image.load()
-        shown = Shown(index, start_ms, min(_length_ms(image), limit_ms - start_ms))
+        shown = Shown(index, start_ms, _length_ms(image))
         yield shown
-        start_ms, index = shown.end_ms, index + 1
+        start_ms = shown.end_ms
         pixels_left -= image.width * image.height
+        if pixels_left <= 0:
+            return
 
 
 def _length_ms(image: Image.Image) -> int:
@@ -167,19 +164,9 @@ def _length_ms(image: Image.Image) -> int:
     return length_ms if length_ms > _SHORTEST_FRAME_MS else _DEFAULT_FRAME_MS
 
 
-def _frame(image: Image.Image, limits: Limits, shown: Shown | None = None) -> Frame:
-    pixels = render(image, limits.frame_side_px)
-    return Frame(pixels) if shown is None else Frame(pixels, shown.index, shown.start_ms / 1000)
+def _frame(image: Image.Image, limits: Limits, shown: Shown) -> Frame:
+    return Frame(render(image, limits.frame_side_px), shown.index, shown.start_ms / 1000)
 
 
 def _with_scale(frame: Frame, longer_side_px: int) -> Frame:
     return Frame(frame.pixels, frame.index, frame.time_s, longer_side_px / max(frame.pixels.shape[:2]))
-
-
-def _has_no_image(content: bytes) -> bool:
-    """Whether a GIF's trailer follows right after its header and colour table (GIF89a, 17 to 27)."""
-    if len(content) < 13:
-        return False
-    flags = content[10]
-    table_bytes = 3 << ((flags & 7) + 1) if flags & 0x80 else 0
-    return content[13 + table_bytes : 14 + table_bytes] == b";"

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from streamapp.media import Pixels
+from streamapp.media.similarity import SIDE_PX
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,18 @@ def render(image: Image.Image, side_px: int) -> Pixels:
     image = _opaque(image)
     # A copy, because an array that looks into Pillow's memory is read-only.
     return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
+
+
+def look(image: Image.Image) -> Pixels:
+    """What the image's current frame looks like from afar, to compare it with other frames of the file.
+
+    Neither upright nor in sRGB: that is the same for all of them.
+
+    Returns:
+        ``(64, 64, 3)`` uint8.
+    """
+    small = _eight_bit(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(_opaque(small).convert("RGB"))
 
 
 def orientation(image: Image.Image) -> int:

@@ -24,15 +24,14 @@ from streamapp.models.nudenet_detections import (
     read_detections,
 )
 from streamapp.models.onnx_session import open_session
-from streamapp.models.weights import WeightsFile, package_file, require_file
+from streamapp.models.store.locating import locate_artifact
+from streamapp.models.store.lock import find_artifact
+from streamapp.models.weights import WeightsFile
 from streamapp.policy import NudeNetPolicy
 from streamapp.reasons import Reason
 from streamapp.records import join_scores
 
 ChannelOrder = Literal["rgb", "package"]
-
-PACKAGE_FILE = "320n.onnx"
-PACKAGE_SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +111,7 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
             WeightsError: as `check_weights`, where that has not been called before.
         """
         file = self._file or self._require_weights()
-        name = "320n" if file.sha256 == PACKAGE_SHA256 else file.path.stem
+        name = "320n" if file.sha256 == find_artifact(self.name).sha256 else file.path.stem
         return ModelInfo(name=name, weights_sha256=file.sha256, precision="fp32", device=self._device)
 
     def check_weights(self) -> None:
@@ -120,7 +119,7 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
         self._require_weights()
 
     def _require_weights(self) -> WeightsFile:
-        self._file = _own_file(self._weights) if self._weights else _package_file()
+        self._file = locate_artifact(find_artifact(self.name), own=self._weights)
         return self._file
 
     def load(self) -> None:
@@ -199,25 +198,6 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
             }
             for detection in finding.detections
         ]
-
-
-def _own_file(path: Path) -> WeightsFile:
-    return require_file(
-        path,
-        what="NudeNet's weights",
-        how_to_get="mend STREAMAPP_NUDENET_WEIGHTS, or leave it empty to use the nudenet package's",
-        expected_sha256=None,
-    )
-
-
-def _package_file() -> WeightsFile:
-    how_to_get = "run `pip install --force-reinstall --no-deps nudenet==3.4.2`"
-    return require_file(
-        package_file("nudenet", PACKAGE_FILE, how_to_get=how_to_get),
-        what=f"NudeNet's weights {PACKAGE_FILE}",
-        how_to_get=how_to_get,
-        expected_sha256=PACKAGE_SHA256,
-    )
 
 
 def _check_policy(policy: NudeNetPolicy) -> None:

@@ -8,11 +8,11 @@ import onnxruntime as ort
 from streamapp.errors import SettingsError, WeightsError
 
 
-def open_session(path: Path, *, what: str, threads: int, device: str) -> Any:
+def open_session(network: Path | bytes, *, what: str, threads: int, device: str) -> Any:
     """Open a network on exactly the device that is asked for.
 
     Args:
-        path: the ONNX file.
+        network: the ONNX file, or its content.
         what: the file in words, ``NudeNet's weights``.
         threads: CPU threads of one run.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``; onnxruntime by itself would fall back to the CPU.
@@ -27,10 +27,12 @@ def open_session(path: Path, *, what: str, threads: int, device: str) -> Any:
     # Idle onnxruntime threads spin by default, on the cores that decode and prepare the next batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider, provider_options = _provider(device)
+    source = network if isinstance(network, bytes) else str(network)
     try:
-        session = ort.InferenceSession(str(path), options, providers=[(provider, provider_options)])
+        session = ort.InferenceSession(source, options, providers=[(provider, provider_options)])
     except Exception as exc:  # onnxruntime's errors share no base of their own
-        raise WeightsError(f"{what} at {path} can't be loaded: {exc}") from exc
+        where = "" if isinstance(network, bytes) else f" at {network}"
+        raise WeightsError(f"{what}{where} can't be loaded: {exc}") from exc
     if session.get_providers()[0] != provider:
         raise SettingsError(f"onnxruntime could not start on {device}; its own log says why.")
     return session

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from streamapp.errors import SettingsError
 from streamapp.models.base import AnyModel
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.nudenet import NudeNet
@@ -28,7 +29,16 @@ class ModelSpec:
 
 
 def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
-    """The models that are switched on, in the setting's order."""
+    """The models that are switched on, in the setting's order.
+
+    Raises:
+        SettingsError: the policy does not say what the verdict of one does.
+    """
+    for name in settings.models:
+        if name not in policy.modes:
+            raise SettingsError(
+                f"The policy {policy.version} does not name {name}: add `{name}: {{mode: shadow}}` to `models`."
+            )
     known = {
         "nudenet": lambda: ModelSpec(
             make=lambda: NudeNet(

@@ -69,6 +69,7 @@ class ModelRunner:
     ) -> None:
         self._instances = [make_model() for _ in range(instances)]
         self._cpu = cpu
+        self._timeout_s = timeout_s
         self._threads = [
             ThreadPoolExecutor(1, thread_name_prefix=f"{self.model.name}-{index}")
             for index in range(instances)
@@ -133,16 +134,24 @@ class ModelRunner:
             if outcome.answer is None:
                 raise outcome.error or RuntimeError("An outcome without answer and error. This is a bug.")
             # 2. Finish on the CPU threads, so that the model's own thread goes on at once.
-            finishing, position = outcome.answer
-            finding = (await asyncio.shield(finishing))[position]
-            if isinstance(finding, Exception):
-                raise finding
+            finding = await self._finished(*outcome.answer)
         except (BatchTimeoutError, BatcherClosedError):
             raise
         except Exception as exc:
             finding, error = None, as_model_error(exc)
         work_s = frame.prepare_s + time.perf_counter() - started_at - queue_s
         return FrameResult(finding, error, work_s, queue_s, batch)
+
+    async def _finished(self, finishing: asyncio.Future[list[Any]], position: int) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                findings = await asyncio.shield(finishing)
+        except TimeoutError as exc:
+            overdue = f"{self.model.name} did not finish a batch in {self._timeout_s} s."
+            raise BatchTimeoutError(overdue) from exc
+        if isinstance(findings[position], Exception):
+            raise findings[position]
+        return findings[position]
 
     async def _infer(self, batch: list[Any]) -> list[Finishing]:
         """Run one batch on a free instance; the batcher has as many slots as there are instances.

@@ -21,6 +21,16 @@ class WeightsFile:
     sha256: str
 
 
+def sha256_of(path: Path) -> str:
+    """The hex digest of a file's bytes.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def require_file(path: Path, *, what: str, how_to_get: str, expected_sha256: str | None) -> WeightsFile:
     """Make sure that a model's file is there and is the expected one.
 
@@ -36,8 +46,7 @@ def require_file(path: Path, *, what: str, how_to_get: str, expected_sha256: str
     """
     path = path.expanduser().absolute()
     try:
-        with path.open("rb") as file:
-            found_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        found_sha256 = sha256_of(path)
     except FileNotFoundError as exc:
         raise WeightsError(f"{what} is missing, it was looked for at {path}: {how_to_get}.") from exc
     except OSError as exc:

@@ -27,6 +27,7 @@ ModelNames = Annotated[Names, AfterValidator(check_models)]
 Brokers = Annotated[str, AfterValidator(check_brokers)]
 Topic = Annotated[str, AfterValidator(check_topic)]
 Text = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, BeforeValidator(lower), Field(pattern="^[0-9a-f]{64}$")]
 Location = Annotated[Path, AfterValidator(expand_home)]
 
 
@@ -100,7 +101,8 @@ class Settings(BaseModel):
     sasl_password: SecretStr | None = Field(default=None, description="SASL password.")
     session_timeout_s: float = Field(
         default=30.0,
-        ge=1,
+        ge=3,
+        le=600,
         description="Silence after which Kafka gives a worker's partitions to others; "
         "short: quick recovery, more rebalances.",
     )
@@ -134,7 +136,8 @@ class Settings(BaseModel):
     downloads_per_host: int = Field(
         default=32,
         ge=1,
-        description="Connections to one host at the same time; keeps one slow CDN from taking all.",
+        description="Connections to one host at the same time; leaves sockets to other hosts. A slow host's "
+        "events still count in events_in_flight, and can fill it.",
     )
     allow_private_hosts: Names = Field(
         default=(),
@@ -160,6 +163,12 @@ class Settings(BaseModel):
     )
     read_timeout_s: float = Field(default=10.0, gt=0, description="Longest silence of a server.")
     download_timeout_s: float = Field(default=20.0, gt=0, description="Time for one attempt as a whole.")
+    fetch_deadline_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Time for a file as a whole: attempts, waits for a connection, waits between attempts. "
+        "Short: a slow host holds up the worker for less long.",
+    )
     download_attempts: int = Field(
         default=4, ge=1, description="Attempts for errors that can pass; a bad URL, 403 or 404 gets one."
     )
@@ -188,13 +197,19 @@ class Settings(BaseModel):
         default=8, ge=1, description="Most key frames that are taken from an animation."
     )
     max_media_seconds: float = Field(
-        default=60.0, gt=0, description="Length of an animation that is looked at."
+        default=60.0,
+        gt=0,
+        description="Length of an animation that is looked at, if it has more than max_key_frames different "
+        "frames; never more than 3000 frames.",
     )
 
     # Models
     models: ModelNames = Field(default=("nudenet",), description="Models that are on, comma-separated.")
     model_version: Text = Field(
         default="1.0.0", description="MODEL_VERSION of the rows; change it with any weights or policy."
+    )
+    policy_file: Location | None = Field(
+        default=None, description="Policy file (YAML); empty: the one in the package."
     )
     model_cache: Location = Field(
         default=Path("~/.cache/streamapp"), description="Folder for fetched model files."
@@ -210,6 +225,10 @@ class Settings(BaseModel):
         description="Longest time a frame waits for others to fill its batch; more throughput, more latency.",
     )
     ai_model_bucket: str | None = Field(default=None, description="S3 bucket with the models.")
+    model_prefix: Text = Field(
+        default="data_science/ai_model_files/content-moderation-tagging/version_4/",
+        description="What the models' keys in the bucket begin with; / for nothing.",
+    )
     nudenet_weights: Location | None = Field(
         default=None, description="NudeNet's ONNX file; empty: the one in the nudenet package."
     )
@@ -222,6 +241,12 @@ class Settings(BaseModel):
     nudenet_queue: int = Field(
         default=64, ge=1, description="Frames queued for NudeNet before submitters wait."
     )
+    mfd_palm_weights: Location | None = Field(
+        default=None, description="MFD's palm detector (tflite); empty: the fetched one."
+    )
+    mfd_landmark_weights: Location | None = Field(
+        default=None, description="MFD's hand landmark model (tflite); empty: the fetched one."
+    )
     mfd_instances: int = Field(
         default=1, ge=1, description="Instances of MFD in the worker; takes effect when MFD is on."
     )
@@ -232,6 +257,10 @@ class Settings(BaseModel):
         default=64,
         ge=1,
         description="Frames queued for MFD before submitters wait; takes effect when MFD is on.",
+    )
+    coop_sha256: Digest | None = Field(
+        default=None,
+        description="SHA-256 that CoOp's weights must have; empty: that of each machine's first fetch.",
     )
     clip_instances: int = Field(
         default=1, ge=1, description="Instances of CLIP in the worker; takes effect when CLIP is on."

@@ -76,12 +76,14 @@ async def sending(data: bytes, *, then_hang: bool = False) -> AsyncIterator[int]
     released = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(data)
-        if then_hang:
-            async with asyncio.timeout(10):
-                await released.wait()
-        writer.close()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(data)
+            if then_hang:
+                async with asyncio.timeout(10):
+                    await released.wait()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(answer, LOOPBACK, 0)
     try:
@@ -458,3 +460,61 @@ async def test_a_certificate_that_nobody_signed_is_refused_and_not_retried(tmp_p
 async def test_http_spoken_on_an_https_port_is_a_tls_failure() -> None:
     async with serving(answers_with(body=b"x")) as port:
         assert (await fetch_failure(f"https://{LOOPBACK}:{port}/")).reason is Reason.TLS_FAILED
+
+
+async def never(_: float) -> None:
+    await asyncio.Event().wait()
+
+
+async def deadline_failure(url: str, **changes: Any) -> FetchError:
+    chosen = settings(**({"download_attempts": 4, "fetch_deadline_s": 0.1} | changes))
+    async with asyncio.timeout(10), Downloader(chosen, sleep=never) as downloader:
+        with pytest.raises(FetchError) as caught:
+            await downloader.fetch(url)
+    return caught.value
+
+
+async def test_the_deadline_ends_an_attempt() -> None:
+    async with sending(b"", then_hang=True) as port:
+        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/")
+    assert (failure.reason, failure.attempts) == (Reason.TIMEOUT, 1)
+
+
+async def test_the_deadline_ends_a_wait_between_attempts() -> None:
+    async with serving(answers_with(status=503)) as port:
+        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/")
+    assert (failure.reason, failure.attempts) == (Reason.TIMEOUT, 1)
+
+
+async def test_the_deadline_covers_all_redirects() -> None:
+    async def respond(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.05)
+        return web.Response(status=302, headers={"Location": "/"})
+
+    async with serving(respond) as port:
+        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/", max_redirects=20)
+    assert (failure.reason, failure.attempts) == (Reason.TIMEOUT, 1)
+
+
+async def test_the_deadline_ends_a_wait_for_a_slot_in_which_nothing_was_requested() -> None:
+    chosen = settings(downloads_per_host=1, fetch_deadline_s=0.05)
+    async with asyncio.timeout(10), Downloader(chosen) as downloader, downloader._slots.taken(LOOPBACK):
+        with pytest.raises(FetchError) as caught:
+            await downloader.fetch(f"http://{LOOPBACK}/")
+    assert (caught.value.reason, caught.value.attempts) == (Reason.TIMEOUT, 0)
+
+
+async def test_a_fetch_that_is_cancelled_is_no_timeout() -> None:
+    is_asked = asyncio.Event()
+
+    async def respond(_: web.Request) -> web.Response:
+        is_asked.set()
+        await never(0)
+        raise AssertionError
+
+    async with asyncio.timeout(10), serving(respond) as port, Downloader(settings()) as downloader:
+        fetching = asyncio.create_task(downloader.fetch(f"http://{LOOPBACK}:{port}/"))
+        await is_asked.wait()
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching

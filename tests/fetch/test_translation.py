@@ -23,8 +23,15 @@ def subclasses(cls: type[BaseException]) -> Iterator[type[BaseException]]:
         yield from subclasses(child)
 
 
+# By name, because only late releases of aiohttp have it. No request that is made here has a body.
+OF_REQUESTS_WITH_A_BODY = {"UploadAbortedError"}
+
 CLIENT_ERRORS = sorted(
-    {cls for cls in subclasses(aiohttp.ClientError) if cls.__module__.startswith("aiohttp.")},
+    {
+        cls
+        for cls in subclasses(aiohttp.ClientError)
+        if cls.__module__.startswith("aiohttp.") and cls.__name__ not in OF_REQUESTS_WITH_A_BODY
+    },
     key=lambda cls: cls.__name__,
 )
 

@@ -1,8 +1,11 @@
 """Which frames of an animation are looked at."""
 
 import struct
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +16,21 @@ from PIL.GifImagePlugin import GifImageFile
 from streamapp.errors import MediaError
 from streamapp.media import Frame
 from streamapp.media.decode import Limits, decode
-from streamapp.media.key_frames import KeyFrames, OnePerSecond, Shown
+from streamapp.media.difference import Candidate
+from streamapp.media.key_frames import KeyFrames, OnePerSecond, Scenes, Shown
+from streamapp.media.rendering import look
 from streamapp.media.similarity import structural_similarity, thumbnail
 from streamapp.reasons import Reason
 
 LIMITS = Limits()
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+LOSSLESS: dict[str, dict[str, Any]] = {"GIF": {}, "PNG": {}, "WEBP": {"lossless": True}}
+
+
+class HeldFrame(Frame):
+    """A frame of which can be told whether it is still held."""
+
+    __slots__ = ("__weakref__",)
 
 
 def scene(seed: int) -> Image.Image:
@@ -43,14 +55,81 @@ def chosen(content: bytes, limits: Limits = LIMITS) -> list[tuple[int, float]]:
     return [(frame.index, frame.time_s) for frame in decode(content, limits).frames]
 
 
-def frame_of(value: int, index: int) -> Frame:
-    return Frame(np.full((64, 64, 3), value, np.uint8), index)
+def candidate_of(image: Image.Image, index: int = 0) -> Candidate:
+    return Candidate(Frame(np.asarray(image), index, float(index)), look(image))
+
+
+def indices(candidates: list[Candidate]) -> list[int]:
+    return [candidate.frame.index for candidate in candidates]
+
+
+def by_time(images: list[Image.Image], max_frames: int = 8) -> list[int]:
+    """What the rule of one sample per second chooses from such samples."""
+    chosen_scenes = Scenes(max_frames)
+    for index, image in enumerate(images):
+        chosen_scenes.add(candidate_of(image, index))
+    return indices(chosen_scenes.chosen.candidates)
+
+
+def with_a_spot(image: Image.Image, seed: int) -> Image.Image:
+    """The same picture with a spot of its own, so that no two are equal."""
+    at, colours = np.random.default_rng(seed).integers(0, 58, 2), noise(1000 + seed, 6, 6, block_px=6)
+    image = image.copy()
+    image.paste(colours, (int(at[0]), int(at[1])))
+    return image
 
 
 @pytest.mark.parametrize("pillow_format", ANIMATED)
-def test_scenes_are_sampled_once_per_second(pillow_format: str) -> None:
+def test_every_frame_is_looked_at_where_they_are_few(pillow_format: str) -> None:
     content = animation(scenes(8), pillow_format, 500)
-    assert chosen(content) == [(0, 0.0), (2, 1.0), (4, 2.0), (6, 3.0)]
+    assert [index for index, _ in chosen(content)] == list(range(8))
+    assert decode(content, LIMITS).frames_complete
+
+
+@pytest.mark.parametrize("pillow_format", ANIMATED)
+@pytest.mark.parametrize("lengths_ms", [[510, 490], [980, 20], [60_000, 100], [600_000, 100]])
+def test_a_second_frame_is_looked_at_however_short_or_late(pillow_format: str, lengths_ms: list[int]) -> None:
+    picture = decode(animation(scenes(2), pillow_format, lengths_ms), LIMITS)
+    assert [frame.time_s for frame in picture.frames] == [0.0, lengths_ms[0] / 1000]
+    assert picture.frames_complete
+
+
+@pytest.mark.parametrize("pillow_format", ["GIF", "PNG", "WEBP"])
+def test_frames_that_come_back_are_looked_at_once(pillow_format: str) -> None:
+    content = animation(scenes(2) * 50, pillow_format, [510, 490] * 50)
+    assert [index for index, _ in chosen(content)] == [0, 1]
+
+
+@pytest.mark.parametrize("others", [scene, lambda _: slight_changes(4)[3]], ids=["scene", "detail"])
+@pytest.mark.parametrize("pillow_format", ANIMATED)
+def test_what_is_shown_half_of_every_second_is_seen_though_no_two_frames_are_equal(
+    pillow_format: str, others: Callable[[int], Image.Image]
+) -> None:
+    images = [with_a_spot(others(1) if seed % 2 else noise(0), seed) for seed in range(40)]
+    content = animation(images, pillow_format, [510, 490] * 20)
+    assert any(index % 2 for index, _ in chosen(content))
+
+
+def test_what_is_shown_nearly_always_is_seen_though_the_rest_differs_more() -> None:
+    images = [noise(seed, block_px=32) if seed % 2 else with_a_spot(noise(0), seed) for seed in range(40)]
+    content = animation(images, "PNG", [980, 20] * 20)
+    assert sum(index % 2 == 0 for index, _ in chosen(content)) >= 4
+
+
+def test_of_many_scenes_those_that_are_taken_are_spread_over_the_clip() -> None:
+    picture = decode(animation(scenes(24), "PNG", 1000), LIMITS)
+    taken = [frame.index for frame in picture.frames]
+    assert len(taken) == 8
+    assert taken == sorted(set(taken))
+    assert {index // 8 for index in taken} == {0, 1, 2}
+    assert not picture.frames_complete
+
+
+def test_a_clip_of_many_frames_and_few_scenes_is_complete() -> None:
+    images = [with_a_spot(scene(seed // 10), seed) for seed in range(40)]
+    picture = decode(animation(images, "PNG", 100), LIMITS)
+    assert {frame.index // 10 for frame in picture.frames} == {0, 1, 2, 3}
+    assert picture.frames_complete
 
 
 @pytest.mark.parametrize("pillow_format", ANIMATED)
@@ -62,19 +141,21 @@ def test_the_frames_are_those_of_the_file(pillow_format: str) -> None:
 
 
 def test_a_scene_that_is_among_the_last_three_kept_is_not_kept_again() -> None:
-    images = [scene(seed) for seed in (0, 1, 2, 0, 3, 0)]
     # At index 3 scene 0 is the third last kept; at index 5 it no longer is, 1, 2 and 3 are.
-    assert chosen(animation(images, "PNG", 1000)) == [(0, 0.0), (1, 1.0), (2, 2.0), (4, 4.0), (5, 5.0)]
+    assert by_time([scene(seed) for seed in (0, 1, 2, 0, 3, 0)]) == [0, 1, 2, 4, 5]
 
 
 def test_where_only_the_first_is_kept_all_samples_are_taken() -> None:
-    content = animation(slight_changes(5), "PNG", 1000)
-    assert [index for index, _ in chosen(content)] == [0, 1, 2, 3, 4]
+    assert by_time(slight_changes(5)) == [0, 1, 2, 3, 4]
+
+
+def test_scenes_are_spread_over_the_clip_where_there_are_more_than_allowed() -> None:
+    assert by_time(scenes(12)) == [0, 2, 4, 6, 8, 10]
+    assert by_time(scenes(12), max_frames=1) == [0]
 
 
 def test_samples_of_one_long_scene_are_spread_over_it() -> None:
-    content = animation(slight_changes(20), "PNG", 1000)
-    assert [index for index, _ in chosen(content, replace(LIMITS, max_key_frames=5))] == [0, 4, 8, 12, 16]
+    assert by_time(slight_changes(20), max_frames=5) == [0, 4, 8, 12, 16]
 
 
 @pytest.mark.parametrize("pillow_format", ["GIF", "WEBP", "PNG"])
@@ -84,37 +165,65 @@ def test_a_frame_that_repeats_is_looked_at_once(pillow_format: str) -> None:
     assert chosen(animation(still, pillow_format, 1000)) == [(0, 0.0)]
 
 
-def test_a_frame_on_display_for_long_is_looked_at_once() -> None:
-    content = animation(scenes(3), "PNG", [5000, 200, 4000])
-    assert chosen(content) == [(0, 0.0), (2, 5.2)]
-
-
 def test_the_frame_shown_longest_in_a_second_represents_it_beside_the_first() -> None:
-    content = animation(scenes(4), "PNG", [20, 900, 60, 20])
-    assert [index for index, _ in chosen(content)] == [0, 1]
+    taken: list[Candidate] = []
+    sampler = OnePerSecond(taken.append)
+    start_ms = 0
+    for index, length_ms in enumerate([20, 900, 60, 20, 2000]):
+        sampler.offer(Shown(index, start_ms, length_ms), partial(candidate_of, scene(index), index))
+        start_ms += length_ms
+    sampler.finish()
+    assert indices(taken) == [0, 1, 4, 4]
 
 
-def test_key_frames_are_no_more_than_allowed() -> None:
-    content = animation(scenes(6), "PNG", 1000)
-    assert [index for index, _ in chosen(content, replace(LIMITS, max_key_frames=2))] == [0, 1]
-    assert [index for index, _ in chosen(content, replace(LIMITS, max_key_frames=1))] == [0]
+@pytest.mark.parametrize(("allowed", "taken"), [(1, [0]), (5, [0, 1, 2, 3, 4])])
+def test_key_frames_are_no_more_than_allowed(allowed: int, taken: list[int]) -> None:
+    picture = decode(animation(scenes(5), "PNG", 1000), replace(LIMITS, max_key_frames=allowed))
+    assert [frame.index for frame in picture.frames] == taken
+    assert picture.frames_complete is (allowed == 5)
 
 
-def test_what_comes_after_the_longest_time_is_not_decoded() -> None:
-    content = animation(scenes(6), "PNG", 1000)
-    assert [index for index, _ in chosen(content, replace(LIMITS, max_media_seconds=3.0))] == [0, 1, 2]
+@pytest.mark.parametrize(("seconds", "last"), [(3.0, 8), (10.0, 9)])
+def test_of_many_frames_those_after_the_longest_time_are_not_decoded(
+    seconds: float, last: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[int] = []
+    seek = GifImageFile.seek
+
+    def noting(self: GifImageFile, frame: int) -> None:
+        sought.append(frame)
+        seek(self, frame)
+
+    content = animation(scenes(20), "GIF", 1000)
+    monkeypatch.setattr(GifImageFile, "seek", noting)
+    picture = decode(content, replace(LIMITS, max_media_seconds=seconds))
+    # That there are more than may be taken shows at index 8.
+    assert max(sought) == last
+    assert not picture.frames_complete
 
 
 @pytest.mark.parametrize("pillow_format", ["GIF", "PNG", "WEBP"])
 def test_frames_without_a_length_do_not_stop_the_clock(pillow_format: str) -> None:
-    content = animation(scenes(25), pillow_format, 0)
-    assert [index for index, _ in chosen(content)] == [0, 10, 20]
+    times = [
+        (frame.index, frame.time_s) for frame in decode(animation(scenes(5), pillow_format, 0), LIMITS).frames
+    ]
+    assert times == [(index, pytest.approx(index / 10)) for index in range(5)]
 
 
-def test_an_animation_has_a_budget_of_pixels() -> None:
-    content = animation(scenes(20), "PNG", 1000)
+@pytest.mark.parametrize(("frames", "is_complete"), [(8, True), (9, False)])
+def test_an_animation_has_a_budget_of_pixels(frames: int, is_complete: bool) -> None:
     limits = replace(LIMITS, max_pixels=64 * 64, max_key_frames=20)
-    assert len(chosen(content, limits)) == 8
+    picture = decode(animation(scenes(frames), "PNG", 1000), limits)
+    assert (len(picture.frames), picture.frames_complete) == (8, is_complete)
+
+
+@pytest.mark.parametrize(("frames", "is_complete"), [(5, True), (6, False)])
+def test_an_animation_has_a_budget_of_frames(
+    frames: int, is_complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamapp.media.decode._ANIMATION_FRAMES", 5)
+    picture = decode(animation(scenes(frames), "GIF", 1000), LIMITS)
+    assert (len(picture.frames), picture.frames_complete) == (5, is_complete)
 
 
 def test_a_later_frame_that_enlarges_the_canvas_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +239,9 @@ def test_a_later_frame_that_enlarges_the_canvas_is_not_loaded(monkeypatch: pytes
         return load(self)
 
     monkeypatch.setattr(GifImageFile, "load", noting)
-    assert chosen(bytes(content), replace(LIMITS, max_pixels=64 * 64)) == [(0, 0.0)]
+    with pytest.raises(MediaError) as caught:
+        decode(bytes(content), replace(LIMITS, max_pixels=64 * 64))
+    assert caught.value.reason is Reason.TOO_MANY_PIXELS
     assert set(loaded) == {64 * 64}
 
 
@@ -148,25 +259,26 @@ def test_the_default_picture_of_an_animated_png_is_looked_at() -> None:
     assert [index for index, _ in chosen(content)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("pillow_format", ["GIF", "WEBP", "PNG"])
-def test_a_break_in_the_middle_leaves_the_frames_before_it(pillow_format: str) -> None:
-    content = animation(scenes(6), pillow_format, 1000)
-    cut = content[: len(content) * 3 // 5]
-    try:
-        indices = [index for index, _ in chosen(cut)]
-    except MediaError as exc:
-        # WebP's container is checked as a whole before its first frame.
-        assert (pillow_format, exc.reason) == ("WEBP", Reason.BROKEN_FILE)
-    else:
-        assert indices[0] == 0
-        assert 1 <= len(indices) < 6
+@pytest.mark.parametrize("pillow_format", ANIMATED)
+def test_an_animation_that_is_cut_anywhere_is_a_broken_file(pillow_format: str) -> None:
+    content = animation([scene(seed).resize((16, 16)) for seed in range(5)], pillow_format, 1000)
+    # Nothing is shown of the last bytes of a PNG, which are the checksum of its empty end.
+    for length in range(16, len(content) - (4 if pillow_format == "PNG" else 0), 7):
+        assert broken(content[:length]) is Reason.BROKEN_FILE, length
 
 
-def test_a_break_in_the_first_frame_is_a_broken_file() -> None:
-    content = animation(scenes(3), "GIF", 1000)
+@pytest.mark.parametrize("pillow_format", ["GIF", "PNG", "WEBP"])
+def test_an_animation_whose_last_frame_is_damaged_is_a_broken_file(pillow_format: str) -> None:
+    content = bytearray(animation(scenes(3), pillow_format, 1000, **LOSSLESS[pillow_format]))
+    at = len(content) - 2000
+    content[at : at + 600] = bytes(range(1, 201)) * 3
+    assert broken(bytes(content)) is Reason.BROKEN_FILE
+
+
+def broken(content: bytes) -> Reason:
     with pytest.raises(MediaError) as caught:
-        decode(content[: len(content) // 6], LIMITS)
-    assert caught.value.reason is Reason.BROKEN_FILE
+        decode(content, LIMITS)
+    return caught.value.reason
 
 
 def test_a_gif_is_composited_as_a_viewer_shows_it() -> None:
@@ -192,38 +304,43 @@ def test_further_pictures_in_a_jpeg_are_no_frames() -> None:
 
 
 def test_few_frames_are_held_however_long_the_clip_is() -> None:
-    key_frames = KeyFrames(4)
-    for index in range(1000):
-        key_frames.add(frame_of(100 + index % 2, index))
-        assert len(key_frames._samples) + len(key_frames._kept) <= 5
-    indices = [frame.index for frame in key_frames.selected()]
-    assert indices[0] == 0
-    assert len(indices) == 3 or indices[-1] > 500
+    rendered: list[weakref.ref[Frame]] = []
+
+    def render(image: Image.Image, index: int) -> Frame:
+        frame = HeldFrame(np.asarray(image), index)
+        rendered.append(weakref.ref(frame))
+        return frame
+
+    key_frames = KeyFrames(4, 60.0)
+    for index in range(300):
+        image = with_a_spot(scene(index // 3), index)
+        key_frames.offer(Shown(index, 200 * index, 200), look(image), partial(render, image, index))
+        assert sum(frame() is not None for frame in rendered) <= 3 * 4 + 2
+    frames, is_complete = key_frames.selected()
+    assert frames[0].index == 0
+    assert frames[-1].index > 150
+    assert not is_complete
 
 
-def test_without_a_sample_nothing_is_selected() -> None:
-    taken: list[Frame] = []
-    sampler = OnePerSecond(taken.append)
-    sampler.finish()
-    assert sampler.is_empty
-    assert not taken
-    assert KeyFrames(8).selected() == ()
+def test_without_a_frame_nothing_is_selected() -> None:
+    OnePerSecond(lambda _: pytest.fail("There is no candidate.")).finish()
+    assert KeyFrames(8, 60.0).selected() == ((), True)
 
 
-def test_only_candidates_are_rendered() -> None:
+def test_only_frames_that_may_be_taken_are_rendered_and_each_once() -> None:
     rendered: list[int] = []
 
     def render(index: int) -> Frame:
         rendered.append(index)
-        return frame_of(index, index)
+        return Frame(np.asarray(scene(index)), index)
 
-    taken: list[Frame] = []
-    sampler = OnePerSecond(taken.append)
+    key_frames = KeyFrames(2, 60.0)
+    looks = [look(scene(0)), look(noise(0, block_px=32)), look(with_a_spot(scene(0), 1))]
     for index in range(50):
-        sampler.offer(Shown(index, 40 * index, 40), lambda index=index: render(index))  # type: ignore[misc]
-    sampler.finish()
-    assert rendered == [0, 25]
-    assert [frame.index for frame in taken] == [0, 0, 25]
+        which = min(index, 2)
+        key_frames.offer(Shown(index, 40 * index, 40), looks[which], partial(render, index))
+    # The two that are farthest apart, and the one that stands for the second second.
+    assert rendered == [0, 1, 25]
 
 
 def similarity_by_definition(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from streamapp.errors import ModelError, SettingsError
 from streamapp.media import Frame
 from streamapp.models.nudenet import ChannelOrder, NudeNet, NudeNetFinding, PreparedFrame
 from streamapp.models.nudenet_detections import LABELS, Tensor
-from streamapp.policy import DEFAULT_POLICY, NudeNetPolicy
+from streamapp.policy import NudeNetPolicy, load_policy
 from streamapp.reasons import Reason
 
 
@@ -23,11 +23,12 @@ def skimage_data() -> Path:
 
 
 DATA = skimage_data()
+POLICY = load_policy().nudenet
 
 
 def make(
     channel_order: ChannelOrder = "rgb",
-    policy: NudeNetPolicy = DEFAULT_POLICY.nudenet,
+    policy: NudeNetPolicy = POLICY,
 ) -> NudeNet:
     return NudeNet(weights=None, channel_order=channel_order, threads=2, policy=policy)
 
@@ -93,7 +94,7 @@ def look(model: NudeNet, picture: Frame) -> NudeNetFinding:
     return model.finish(raw, prepared)
 
 
-def finding(label: str, score: float, policy: NudeNetPolicy = DEFAULT_POLICY.nudenet) -> NudeNetFinding:
+def finding(label: str, score: float, policy: NudeNetPolicy = POLICY) -> NudeNetFinding:
     """What the model finds where the network answers with just this one anchor."""
     raw = np.zeros((4 + len(LABELS), 2100), np.float32)
     raw[:4, 5] = (100, 100, 50, 50)

@@ -5,11 +5,11 @@ import pytest
 from streamapp.errors import WeightsError
 from streamapp.models import nudenet
 from streamapp.models.nudenet import NudeNet
-from streamapp.policy import DEFAULT_POLICY
+from streamapp.policy import load_policy
 
 
 def make(weights: Path | None = None) -> NudeNet:
-    return NudeNet(weights=weights, channel_order="rgb", threads=1, policy=DEFAULT_POLICY.nudenet)
+    return NudeNet(weights=weights, channel_order="rgb", threads=1, policy=load_policy().nudenet)
 
 
 def test_the_installed_package_carries_the_pinned_weights() -> None:

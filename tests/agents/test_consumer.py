@@ -1,0 +1,91 @@
+"""Faust's consumer with its waits bounded; the parent's own methods are replaced."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from faust.transport.drivers import aiokafka as faust_aiokafka
+from source_events import Message
+
+from streamapp.agents.consumer import BoundedConsumer
+
+
+class UnconnectedConsumer(BoundedConsumer):
+    """Has two events in flight and no broker; notes what is called."""
+
+    max_wait_empty_s = 0.01
+
+    def __init__(self) -> None:
+        self.messages = [Message(0), Message(1)]
+        self._unacked_messages = set(self.messages)
+        self._with_outcome = set()
+        self.calls: list[str] = []
+
+    async def commit(self, *_: Any, **__: Any) -> bool:
+        self.calls.append("commit")
+        return True
+
+
+async def test_events_that_do_not_end_are_given_up_after_the_bound_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wait_as_faust_does(self: Any) -> None:
+        while self._unacked_messages:
+            # Swallows a cancellation, as Faust's wait for its own timeout does.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        await self.commit()
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "wait_empty", wait_as_faust_does)
+    consumer = UnconnectedConsumer()
+    with caplog.at_level(logging.WARNING):
+        await asyncio.wait_for(consumer.wait_empty(), 10)
+
+    assert not consumer._unacked_messages
+    assert consumer.calls == ["commit"]
+    assert "2 events could not be acked" in caplog.text
+
+
+async def test_events_that_end_in_time_are_left_to_faust(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end_at_once(self: Any) -> None:
+        pass
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "wait_empty", end_at_once)
+    consumer = UnconnectedConsumer()
+    await consumer.wait_empty()
+
+    assert consumer._unacked_messages == set(consumer.messages)
+    assert consumer.calls == []
+
+
+async def test_an_ack_counts_once_and_only_for_an_event_that_has_its_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def let_through(self: Any, message: Message) -> bool:
+        self.calls.append(f"ack {message.offset}")
+        return True
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "ack", let_through)
+    consumer = UnconnectedConsumer()
+    skipped, judged = consumer.messages
+    consumer.permit_ack(judged)
+
+    assert not consumer.ack(skipped)
+    assert consumer.ack(judged)
+    assert not consumer.ack(judged)
+    assert consumer.calls == ["ack 1"]
+    # Nobody waits for what Faust has skipped.
+    assert skipped not in consumer._unacked_messages
+
+
+async def test_acks_are_committed_before_faust_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(self: Any, revoked: Any) -> None:
+        self.calls.append(f"forget {revoked}")
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", forget)
+    consumer = UnconnectedConsumer()
+    await consumer.on_partitions_revoked({3})
+
+    assert consumer.calls == ["commit", "forget {3}"]

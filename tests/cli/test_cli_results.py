@@ -1,0 +1,195 @@
+"""`streamapp results` as a process of its own, on the embedded broker."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from kafka_records import publish, row_of
+
+from streamapp.cli.rows import printable, row_table
+from streamapp.local.display import make_console
+from streamapp.records import ModelAttributes
+from streamapp.settings import Settings
+from streamapp.topics import ensure_topics
+
+TIMEOUT_S = 30
+
+
+class Results:
+    """Runs the command with the test's settings."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self._folder = folder
+        kept = {
+            name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMAPP_")
+        }
+        self._variables = kept | variables | {"PYTHONUNBUFFERED": "1"}
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streamapp", "results", *arguments),
+            cwd=self._folder,
+            env=self._variables,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def __call__(self, *arguments: str) -> str:
+        """What the command prints; it must end well."""
+        process = await self.start(*arguments)
+        async with asyncio.timeout(TIMEOUT_S):
+            output, errors = await process.communicate()
+        assert (process.returncode, errors) == (0, b"")
+        return output.decode()
+
+
+@pytest.fixture
+async def results(tmp_path: Path, kafka_variables: dict[str, str], kafka_settings: Settings) -> Results:
+    await ensure_topics(kafka_settings)
+    return Results(tmp_path, kafka_variables)
+
+
+ROWS = [
+    row_of("passed", second=1),
+    row_of("flagged", second=2, is_flagged=True),
+    row_of("missing", second=3, status=403, is_flagged=True),
+]
+
+
+async def publish_rows(settings: Settings) -> None:
+    await publish(settings, settings.results_topic, *(row.to_json() for row in ROWS))
+
+
+async def test_rows_are_a_table_with_their_count(results: Results, kafka_settings: Settings) -> None:
+    await publish_rows(kafka_settings)
+    *table, last = (await results()).splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in table if line.startswith("│")]
+
+    assert cells == [
+        ["passed.png", "passed", "pass", "0.3038", "0", "", "0.125"],
+        ["flagged.png", "flagged", "moderate", "0.3038", "0", "", "0.125"],
+        ["missing.png", "missing", "moderate", "", "403", "not_found", "0.125"],
+    ]
+    assert last == "3 rows, 2 to be moderated."
+
+
+async def test_json_lines_are_the_bytes_on_the_topic(results: Results, kafka_settings: Settings) -> None:
+    newer = msgspec.json.encode(msgspec.to_builtins(row_of("newer", second=9)) | {"A_KEY_OF_LATER": 1})
+    values = [*(row.to_json() for row in ROWS), newer]
+    await publish(kafka_settings, kafka_settings.results_topic, *values)
+
+    assert await results("--all", "--json") == "".join(value.decode() + "\n" for value in values)
+
+
+async def test_rows_are_chosen(results: Results, kafka_settings: Settings) -> None:
+    await publish_rows(kafka_settings)
+    expected = {
+        "--last 1": ["missing"],
+        "--last 0": [],
+        "--all": ["passed", "flagged", "missing"],
+        "--moderate": ["flagged", "missing"],
+        "--status 403": ["missing"],
+        "--status 0 --moderate": ["flagged"],
+        "--status 4": [],
+    }
+    outputs = await asyncio.gather(*(results("--json", *options.split()) for options in expected))
+
+    found = [[json.loads(line)["UID"] for line in output.splitlines()] for output in outputs]
+    assert dict(zip(expected, found, strict=True)) == expected
+
+
+async def test_without_rows_there_is_only_their_count(results: Results) -> None:
+    assert await results() == "0 rows, 0 to be moderated.\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["lines", "json"])
+async def test_following_shows_rows_that_come_later_until_a_signal(
+    results: Results, kafka_settings: Settings, arguments: tuple[str, ...]
+) -> None:
+    await publish(kafka_settings, kafka_settings.results_topic, ROWS[0].to_json())
+    process = await results.start("--follow", "--moderate", "--last", "0", *arguments)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(TIMEOUT_S):
+            if not arguments:
+                assert await process.stdout.readline() == b"0 rows, 0 to be moderated.\n"
+            # Rows that follow may come before the reader stands at the end; then they are told again.
+            line = b""
+            while not line:
+                await publish_rows(kafka_settings)
+                line = await next_line(process.stdout)
+        assert b"flagged" in line or b"missing" in line
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(TIMEOUT_S):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 130
+    assert errors.strip() == b""
+    assert b"passed" not in line + output
+
+
+async def next_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; empty where none comes for a second."""
+    try:
+        return await asyncio.wait_for(stream.readline(), 1)
+    except TimeoutError:
+        return b""
+
+
+async def test_a_reader_that_goes_away_is_not_the_brokers_fault(
+    results: Results, kafka_settings: Settings
+) -> None:
+    await publish(kafka_settings, kafka_settings.results_topic, *[ROWS[0].to_json()] * 200)
+    process = await results.start("--all", "--json")
+    assert process.stdout is not None and process.stderr is not None
+    async with asyncio.timeout(TIMEOUT_S):
+        await process.stdout.readline()
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # the pipe's other end, as `head` does
+        errors = await process.stderr.read()
+        await process.wait()
+    assert b"does not answer" not in errors
+    assert b"Traceback" not in errors
+
+
+async def test_a_missing_topic_is_told_with_the_command_that_creates_it(
+    tmp_path: Path, kafka_variables: dict[str, str]
+) -> None:
+    process = await Results(tmp_path, kafka_variables).start()
+    async with asyncio.timeout(TIMEOUT_S):
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert b"`streamapp topics` creates what is missing." in errors
+    assert errors.count(b"\n") == 1
+
+
+def test_a_terminal_obeys_no_user() -> None:
+    assert printable("a\x1b[31mb\x07\n") == "a\ufffd[31mb\ufffd\ufffd"
+    assert printable("übung 🎉") == "übung 🎉"
+
+
+def test_the_widest_rows_fit_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    attributes = ModelAttributes(
+        USER_ID="7",
+        NN_STATUS=403,
+        MFD_STATUS=403,
+        CLIP_STATUS=403,
+        COOP_STATUS=403,
+        PROVENANCE={"reason": "too_many_redirects"},
+    )
+    row = row_of(
+        "u" * 40, MODEL_ATTRIBUTES=attributes, IMAGE_URL="https://x/" + "p" * 80, TOTAL_DURATION=20.0
+    )
+    make_console().print(row_table([row, *ROWS]))
+    output = capsys.readouterr().out
+
+    assert max(map(len, output.splitlines())) <= 100
+    assert "too_many_redirects" in output
+    assert "403 403" not in output

@@ -1,0 +1,59 @@
+"""The three topics on the embedded broker."""
+
+import logging
+
+import pytest
+
+from streamapp.errors import BrokerError
+from streamapp.local.broker import free_port
+from streamapp.settings import Settings
+from streamapp.topics import TopicState, ensure_topics
+
+
+async def test_missing_topics_are_created_with_the_partitions_of_the_setting(
+    kafka_settings: Settings,
+) -> None:
+    settings = kafka_settings.model_copy(update={"topic_partitions": 3})
+    expected = [
+        (settings.events_topic, "events"),
+        (settings.results_topic, "results"),
+        (settings.dead_letter_topic, "dead letters"),
+    ]
+    created = await ensure_topics(settings)
+    found = await ensure_topics(settings, create=False)
+
+    assert created == [TopicState(name, role, 3, is_new=True) for name, role in expected]
+    assert found == [TopicState(name, role, 3) for name, role in expected]
+
+
+async def test_a_topic_that_exists_is_left_as_it_is(kafka_settings: Settings) -> None:
+    await ensure_topics(kafka_settings)
+    more = kafka_settings.model_copy(update={"topic_partitions": 16})
+
+    assert [(state.partitions, state.is_new) for state in await ensure_topics(more)] == [(8, False)] * 3
+
+
+async def test_looking_creates_nothing(kafka_settings: Settings) -> None:
+    for _ in range(2):
+        states = await ensure_topics(kafka_settings, create=False)
+        assert [(state.partitions, state.is_new) for state in states] == [(0, False)] * 3
+
+
+async def test_a_broker_that_is_away_is_one_error_that_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with caplog.at_level(logging.WARNING), pytest.raises(BrokerError) as caught:
+        await ensure_topics(Settings(brokers=address))
+
+    assert f"The broker at {address} does not answer" in str(caught.value)
+    assert "Connect call failed" in str(caught.value)
+    assert caplog.text == ""
+    # The filter is gone: what aiokafka logs later is seen.
+    assert logging.getLogger("aiokafka").filters == []
+
+
+async def test_each_of_several_brokers_says_why_it_does_not_answer() -> None:
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    with pytest.raises(BrokerError) as caught:
+        await ensure_topics(Settings(brokers=",".join(addresses)))
+
+    assert all(f'"{address}"' in str(caught.value) for address in addresses)

@@ -1,0 +1,43 @@
+"""Writes the README's generated blocks: `make docs`. A test compares them with the code."""
+
+import re
+from pathlib import Path
+
+from streamapp.reasons import Reason, Status
+from streamapp.settings.table import markdown_table
+
+README = Path(__file__).parents[1] / "README.md"
+MEANINGS = {
+    Status.PREDICTED: "predicted",
+    Status.NOT_MEDIA: "no picture that can be decoded",
+    Status.NOT_AVAILABLE: "the file can't be had",
+    Status.MODEL_RAISED: "the model did not answer",
+    Status.NO_KEY_FRAME: "no key frame could be taken",
+    Status.SWITCHED_OFF: "the model is switched off in this deployment",
+}
+
+
+def reasons_table() -> str:
+    """STATUS → meaning and the reasons that go with it."""
+    lines = ["| STATUS | when | `PROVENANCE.reason` |", "|---|---|---|"]
+    for status, meaning in MEANINGS.items():
+        reasons = ", ".join(f"`{reason}`" for reason in Reason if reason.status is status)
+        lines.append(f"| {status.value} | {meaning} | {reasons} |")
+    return "\n".join(lines)
+
+
+BLOCKS = {"settings": markdown_table, "reasons": reasons_table}
+
+
+def with_blocks(text: str) -> str:
+    """The README's text with every generated block as the code has it now."""
+    for name, make in BLOCKS.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda m, t=make(): f"{m[1]}{t.strip()}\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"The README must have exactly one block {name}.")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_blocks(README.read_text("utf-8")), "utf-8")
