@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-KNOWN_MODELS = ("nudenet",)
-LATER_MODELS = ("mfd", "clip", "coop")
+KNOWN_MODELS = ("nudenet", "clip", "coop")
+LATER_MODELS = ("mfd",)
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")

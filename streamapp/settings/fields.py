@@ -29,6 +29,7 @@ Topic = Annotated[str, AfterValidator(check_topic)]
 Text = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, BeforeValidator(lower), Field(pattern="^[0-9a-f]{64}$")]
 Location = Annotated[Path, AfterValidator(expand_home)]
+Device = Annotated[str, BeforeValidator(lower), Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,32 +259,58 @@ class Settings(BaseModel):
         ge=1,
         description="Frames queued for MFD before submitters wait; takes effect when MFD is on.",
     )
+    clip_model: Text = Field(
+        default="ViT-B-16",
+        description="CLIP's network by open_clip's name, with OpenAI's weights; ViT-B-16/<tag> for others of "
+        "open_clip's, /none for your own; tiny: the small one in the package, for demos.",
+    )
+    clip_weights: Location | None = Field(
+        default=None, description="CLIP's weights (safetensors or a state_dict); empty: the fetched ones."
+    )
+    clip_precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], BeforeValidator(lower)] = Field(
+        default="auto",
+        description="Precision of CLIP's and CoOp's image tower; auto: the fastest here that agrees with "
+        "fp32, measured at start.",
+    )
+    coop_model: Text = Field(
+        default="ViT-B-16",
+        description="The CLIP that CoOp's weights were trained on, as in clip_model; the same one "
+        "runs once for both.",
+    )
+    coop_clip_weights: Location | None = Field(
+        default=None,
+        description="Weights of coop_model; empty: clip_weights if the models are the same, else the fetched "
+        "ones.",
+    )
+    coop_weights: Location | None = Field(
+        default=None,
+        description="CoOp's weights: a checkpoint (model.pth.tar-N) or an export (safetensors); empty: the "
+        "fetched ones, or zero-shot where there is no bucket.",
+    )
     coop_sha256: Digest | None = Field(
         default=None,
         description="SHA-256 that CoOp's weights must have; empty: that of each machine's first fetch.",
     )
     clip_instances: int = Field(
-        default=1, ge=1, description="Instances of CLIP in the worker; takes effect when CLIP is on."
+        default=1, ge=1, description="Batches of CLIP and CoOp at the same time; they share the weights."
     )
-    clip_threads: int = Field(
-        default=2, ge=1, description="CPU threads of each CLIP instance; takes effect when CLIP is on."
-    )
+    clip_threads: int = Field(default=2, ge=1, description="CPU threads of each CLIP instance.")
     clip_queue: int = Field(
         default=64,
         ge=1,
-        description="Frames queued for CLIP before submitters wait; takes effect when CLIP is on.",
+        description="Frames queued for CLIP and CoOp before submitters wait.",
     )
     clip_gpu_share: float = Field(
         default=0.0,
         ge=0,
         le=1,
         description="Share of the GPU's memory that a CLIP instance may take; 0: CPU. Without a CUDA device "
-        "the CPU, with a warning; takes effect when CLIP is on.",
+        "the CPU, with a warning.",
     )
-    clip_device: Annotated[Literal["cpu", "cuda"], BeforeValidator(lower)] | None = Field(
+    clip_device: Device | None = Field(
         default=None,
-        description="CLIP's device, strictly: cuda without a CUDA device stops the worker; empty: as "
-        "clip_gpu_share says; takes effect when CLIP is on.",
+        description="Device of CLIP and CoOp: auto, or strictly cpu, cuda or cuda:N, without which no worker "
+        "starts; empty: as clip_gpu_share says.",
     )
 
     # Operation

@@ -50,6 +50,11 @@ def test_a_gif_without_its_trailer_is_cut() -> None:
         assert reason_of(content[:-1]) is Reason.BROKEN_FILE
 
 
+def test_an_animated_png_without_its_end_is_cut() -> None:
+    with pytest.raises(MediaError, match="cut"):
+        decode(animation(frames(3), "PNG", 100)[:-12], Limits())
+
+
 def test_a_png_without_frames_needs_no_end() -> None:
     content = encoded(noise(1), "PNG")
     assert len(decode(content[:-12], Limits()).frames) == 1

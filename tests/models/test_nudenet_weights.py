@@ -1,11 +1,15 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from streamapp.errors import WeightsError
 from streamapp.models import nudenet
 from streamapp.models.nudenet import NudeNet
+from streamapp.models.store import find_artifact
 from streamapp.policy import load_policy
+
+PACKAGE_SHA256 = find_artifact("nudenet").sha256
 
 
 def make(weights: Path | None = None) -> NudeNet:
@@ -17,14 +21,14 @@ def test_the_installed_package_carries_the_pinned_weights() -> None:
     model.check_weights()
     info = model.info
     assert (info.name, info.precision, info.device) == ("320n", "fp32", "cpu")
-    assert info.weights_sha256 == nudenet.PACKAGE_SHA256
+    assert info.weights_sha256 == PACKAGE_SHA256
 
 
 def test_other_weights_in_the_package_s_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real_sha256 = nudenet.PACKAGE_SHA256
-    monkeypatch.setattr(nudenet, "PACKAGE_SHA256", "0" * 64)
+    other = msgspec.structs.replace(find_artifact("nudenet"), sha256="0" * 64)
+    monkeypatch.setattr(nudenet, "find_artifact", lambda name: other)
     for method in (make().check_weights, make().load):
-        with pytest.raises(WeightsError, match=rf"320n\.onnx.*{real_sha256}.*{'0' * 64}.*pip install"):
+        with pytest.raises(WeightsError, match=rf"320n\.onnx.*{PACKAGE_SHA256}.*{'0' * 64}.*pip install"):
             method()
 
 
@@ -40,7 +44,7 @@ def test_the_user_s_own_weights_go_into_provenance_under_their_own_name(tmp_path
     path.write_bytes(b"any file")
     info = make(weights=path).info
     assert info.name == "mine"
-    assert info.weights_sha256 != nudenet.PACKAGE_SHA256
+    assert info.weights_sha256 != PACKAGE_SHA256
 
 
 def test_a_network_with_other_inputs_and_outputs_is_refused(tmp_path: Path) -> None:

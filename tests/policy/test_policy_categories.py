@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +16,12 @@ from streamapp.policy import Categories, Taxonomy, categorise, load_policy
 from streamapp.policy.categories import candidate_primaries, collect_classes, rank
 from streamapp.reasons import Reason
 
+AnyScores = npt.NDArray[np.floating]
 REAL = load_policy().taxonomy
 ABCDE = taxonomy_of({name: (name.upper(), [f"{name}1", f"{name}2"]) for name in "abcde"})
 
 
-def collected(taxonomy: Taxonomy, *frames: Scores) -> list[str]:
+def collected(taxonomy: Taxonomy, *frames: AnyScores) -> list[str]:
     return [one.name for one in collect_classes(taxonomy, np.array(frames, np.float64))]
 
 
@@ -31,7 +33,7 @@ def ranked(taxonomy: Taxonomy, candidates: Sequence[str], *frames: Scores) -> li
 
 
 def test_a_frame_counts_with_its_best_3_classes() -> None:
-    frames = [coop_frame(ABCDE, a=0.4, b=0.3, c=0.1, d=0.09), coop_frame(ABCDE, d=0.2)]
+    frames = [coop_frame(ABCDE, a=0.4, b=0.3, c=0.1, d=0.09), coop_frame(ABCDE, d=0.25)]
     # d's 0.09 of the first frame does not count: with it d would come before b.
     assert collected(ABCDE, *frames) == ["a", "b", "d"]
 
@@ -73,6 +75,12 @@ def test_where_no_class_is_likely_in_one_frame_its_best_is_the_only_one() -> Non
 
 def test_equally_likely_classes_are_in_the_order_of_the_taxonomy() -> None:
     assert collected(ABCDE, coop_frame(ABCDE, e=0.2, b=0.2, d=0.2)) == ["b", "d", "e"]
+
+
+def test_the_same_probabilities_in_another_order_are_a_tie() -> None:
+    # Added up in the frames' order, b would have 0.6000000000000001 and a 0.6.
+    frames = [np.array(pair) for pair in ((0.3, 0.1), (0.2, 0.2), (0.1, 0.3))]
+    assert collected(taxonomy_of({"a": ("A", ["s"]), "b": ("B", ["s"])}), *frames) == ["a", "b"]
 
 
 # Candidates
@@ -210,6 +218,15 @@ def test_performance_that_became_music_performance_is_not_named_twice_nor_next_b
     )
     assert found.secondary == ("music-performance",)
     assert found.top3_secondary == ("music-performance", "party")
+
+
+def test_what_performance_became_is_not_next_best_either() -> None:
+    found = categorise(
+        REAL,
+        [coop_frame(REAL, entertainment=0.5, music_and_singing=0.3)],
+        [clip_frame(REAL, performance=9, singing=8, music_performance=7, party=6)],
+    )
+    assert found.top3_secondary == ("music-performance", "singing", "party")
 
 
 def test_patriotic_adds_national_asset_and_is_moderated() -> None:

@@ -79,6 +79,13 @@ def test_a_class_that_moved_is_told_as_another_order() -> None:
     assert told(with_taxonomy(classes=classes)) == ["taxonomy.classes: another order, from devotional on"]
 
 
+def test_sentences_in_another_order_are_told() -> None:
+    turned = dict(reversed(POLICY.taxonomy.content()["secondaries"].items()))
+    assert told(with_taxonomy(secondaries=turned)) == [
+        "taxonomy.secondaries: another order, from music-celebrities on"
+    ]
+
+
 def test_a_sentence_is_told_by_its_secondary() -> None:
     sentences = POLICY.taxonomy.content()["secondaries"] | {"birds": "a photo of a bird."}
     assert told(with_taxonomy(secondaries=sentences)) == [

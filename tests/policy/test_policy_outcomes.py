@@ -19,9 +19,14 @@ def outcome(name: str, status: Status = Status.PREDICTED, verdict: Verdict | Non
     )
 
 
-def row(shadow: str = "", **outcomes: ModelOutcome) -> bool:
+def row(*, shadow: str = "", **outcomes: Status | Verdict) -> bool:
+    """Whether a row is to be moderated, by how each model ended."""
     modes: dict[str, Mode] = {name: "shadow" if name == shadow else "enforce" for name in PREFIXES}
-    return row_to_be_moderated(outcomes, modes)
+    ended = {
+        name: outcome(name, end) if isinstance(end, Status) else outcome(name, verdict=end)
+        for name, end in outcomes.items()
+    }
+    return row_to_be_moderated(ended, modes)
 
 
 def test_only_status_0_is_a_success() -> None:
@@ -53,32 +58,32 @@ def test_a_tagger_s_verdict_does_not_moderate() -> None:
     assert not outcome("coop", verdict=UNSAFE).to_be_moderated
 
 
-@pytest.mark.parametrize("name", ["nudenet", "clip", "mfd"])
-def test_one_model_that_moderates_is_enough_for_the_row(name: str) -> None:
-    assert row(**{other: outcome(other, verdict=UNSAFE if other == name else SAFE) for other in PREFIXES})
+@pytest.mark.parametrize("unsafe", ["nudenet", "clip", "mfd"])
+def test_one_model_that_moderates_is_enough_for_the_row(unsafe: str) -> None:
+    verdicts = {name: UNSAFE if name == unsafe else SAFE for name in PREFIXES}
+    assert row(nudenet=verdicts["nudenet"], mfd=verdicts["mfd"], clip=verdicts["clip"], coop=SAFE)
 
 
 def test_a_row_whose_models_all_call_it_safe_is_not_to_be_moderated() -> None:
-    assert not row(**{name: outcome(name, verdict=SAFE) for name in PREFIXES})
+    assert not row(nudenet=SAFE, mfd=SAFE, clip=SAFE, coop=SAFE)
 
 
 def test_a_row_of_which_one_model_failed_is_to_be_moderated_though_the_others_call_it_safe() -> None:
-    assert row(nudenet=outcome("nudenet", verdict=SAFE), mfd=outcome("mfd", Status.MODEL_RAISED))
+    assert row(nudenet=SAFE, mfd=Status.MODEL_RAISED)
 
 
 def test_a_row_without_any_model_that_is_on_is_not_to_be_moderated() -> None:
-    assert not row(nudenet=outcome("nudenet", Status.SWITCHED_OFF), coop=outcome("coop", verdict=SAFE))
+    assert not row(nudenet=Status.SWITCHED_OFF, coop=SAFE)
 
 
-@pytest.mark.parametrize("ended", [outcome("mfd", verdict=UNSAFE), outcome("mfd", Status.MODEL_RAISED)])
-def test_a_model_in_shadow_fills_its_column_and_has_no_say_in_the_row(ended: ModelOutcome) -> None:
-    assert ended.to_be_moderated
-    assert row(mfd=ended)
-    assert not row(shadow="mfd", mfd=ended, nudenet=outcome("nudenet", verdict=SAFE))
+@pytest.mark.parametrize("ended", [UNSAFE, Status.MODEL_RAISED])
+def test_a_model_in_shadow_has_no_say_in_the_row(ended: Status | Verdict) -> None:
+    assert row(mfd=ended, nudenet=SAFE)
+    assert not row(shadow="mfd", mfd=ended, nudenet=SAFE)
 
 
 def test_a_model_in_shadow_does_not_silence_the_others() -> None:
-    assert row(shadow="mfd", mfd=outcome("mfd", verdict=SAFE), clip=outcome("clip", verdict=UNSAFE))
+    assert row(shadow="mfd", mfd=SAFE, clip=UNSAFE)
 
 
 def test_the_policy_in_the_package_enforces_all_four_models() -> None:
