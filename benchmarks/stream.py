@@ -55,6 +55,7 @@ def variables(broker: EmbeddedBroker) -> dict[str, str]:
         "STREAMAPP_REBALANCE_TIMEOUT_S": "3",
         "STREAMAPP_TOPIC_PARTITIONS": str(PARTITIONS),
         "STREAMAPP_EVENTS_IN_FLIGHT": "512",
+        "STREAMAPP_MODELS": "nudenet",
     }
 
 

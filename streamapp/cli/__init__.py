@@ -1,5 +1,7 @@
 """The `streamapp` command. Each sub-command lives in a module of its own, imported when it is called."""
 
+import os
+import sys
 from importlib import import_module
 from typing import NoReturn
 
@@ -19,6 +21,7 @@ COMMANDS = {
     "settings": "settings",
     "policy": "policy",
     "models": "models",
+    "coop": "coop",
     "doctor": "doctor",
     "demo": "demo",
 }
@@ -63,4 +66,8 @@ def main() -> NoReturn:
         raise SystemExit(exc.exit_code) from exc
     except click.Abort as exc:
         raise SystemExit(130) from exc
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): end as quietly as any program does then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     raise SystemExit(0)

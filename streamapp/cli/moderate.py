@@ -84,9 +84,14 @@ async def _rows(engine: Engine, settings: Settings, targets: list[str]) -> Async
         async with places:
             return await _look(engine, settings, target)
 
-    async with asyncio.TaskGroup() as group:
-        for task in [group.create_task(one(target)) for target in targets]:
+    tasks = [asyncio.create_task(one(target)) for target in targets]
+    try:
+        for task in tasks:
             yield await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _look(engine: Engine, settings: Settings, target: str) -> ResultRow:

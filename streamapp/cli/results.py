@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from streamapp.cli.rows import row_line, row_table, statuses, summary
+from streamapp.cli.rows import row_line, row_table, summary
 from streamapp.local.display import make_console
 from streamapp.logs import configure_logs
 from streamapp.records import ResultRow
@@ -44,7 +44,7 @@ def command(
     """Show result rows, oldest first. Reads without a consumer group: nothing is taken from the workers."""
 
     def is_wanted(row: ResultRow) -> bool:
-        has_status = status is None or status in statuses(row.MODEL_ATTRIBUTES).values()
+        has_status = status is None or status in row.MODEL_ATTRIBUTES.statuses().values()
         return has_status and (row.TO_BE_MODERATED or not moderate)
 
     configure_logs("WARNING")

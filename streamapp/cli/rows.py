@@ -9,8 +9,6 @@ from rich.text import Text
 
 from streamapp.records import ModelAttributes, ResultRow
 
-PREFIXES = ("NN", "MFD", "CLIP", "COOP")
-
 
 def row_table(rows: Sequence[ResultRow], *, has_users: bool = True) -> Table:
     """Rows as a table that fits 100 columns."""
@@ -71,11 +69,5 @@ def highest_score(scores: str) -> str:
 
 def _status(attributes: ModelAttributes) -> str:
     """One STATUS where all models have the same, as they do without a picture; else each model's."""
-    found = list(statuses(attributes).values())
+    found = list(attributes.statuses().values())
     return " ".join(map(str, found[:1] if len(set(found)) == 1 else found))
-
-
-def statuses(attributes: ModelAttributes) -> dict[str, int]:
-    """Prefix → STATUS of the models that are on."""
-    every = {prefix: getattr(attributes, f"{prefix}_STATUS") for prefix in PREFIXES}
-    return {prefix: status for prefix, status in every.items() if status != -1}

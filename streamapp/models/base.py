@@ -2,6 +2,9 @@
 
 A model knows nothing of Kafka, Faust or URLs. It sees frames and answers with findings; `judge`
 turns the findings of one picture into the columns of its row.
+
+A `Network` runs, its heads judge. Most models are one network with one head, a `Model`; CLIP and CoOp
+are two heads on one network that embeds pictures, which runs once for both.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +19,7 @@ Raw = TypeVar("Raw")
 Finding = TypeVar("Finding")
 
 Findings = Mapping[str, Sequence[Any]]
-"""Model name → that model's finding for each key frame, in the frames' order."""
+"""Model name → that model's finding for each key frame, in the frames' order; one that failed is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +55,57 @@ class Verdict:
     secondary_categories: tuple[str, ...] = ()
 
 
-class Model(ABC, Generic[Prepared, Raw, Finding]):
-    """One neural network, one instance of it, used by one inference thread.
-
-    `prepare` and `finish` are called from several threads at once and must not touch the device;
-    `load`, `warm_up` and `infer` are called from the instance's own thread.
+class Head(ABC):
+    """One model of the settings and the row: what it makes of the findings of a picture's frames.
 
     Attributes:
         name: in settings and provenance, ``nudenet``.
         prefix: of its fields in the row, ``NN``.
         moderates: whether the row has ``<prefix>_TO_BE_MODERATED`` (a tagger has not).
-        batch_sizes: the sizes in which `infer` is called, ascending, starting with 1. Few and fixed,
-            because onnxruntime's memory arena grows with every new one.
     """
 
     name: str
     prefix: str
     moderates: bool = True
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
 
     @property
     @abstractmethod
     def info(self) -> ModelInfo:
         """What PROVENANCE says of this model."""
+
+    @abstractmethod
+    def judge(self, findings: Findings) -> Verdict:
+        """Aggregate the findings of one picture's frames; this model's own are in ``findings[self.name]``."""
+
+    def describe(self, finding: Any) -> Sequence[Mapping[str, Any]]:
+        """What the model points at in one frame, as JSON values for PROVENANCE and the report.
+
+        A thing with a place has ``box``: ``[x, y, width, height]`` in pixels of the upright file.
+        """
+        return ()
+
+
+class Network(ABC, Generic[Prepared, Raw, Finding]):
+    """One neural network, one instance of it, used by its own inference threads.
+
+    `prepare` and `finish` are called from several threads at once and must not touch the device;
+    `load`, `warm_up` and `infer` are called from the instance's own threads.
+
+    Attributes:
+        name: of the instance's threads, and in logs.
+        batch_sizes: the sizes in which `infer` is called, ascending, starting with 1. Few and fixed,
+            because onnxruntime's memory arena grows with every new one.
+        lanes: threads that may call `infer` at the same time.
+    """
+
+    name: str
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
+    lanes: int = 1
+
+    @property
+    @abstractmethod
+    def heads(self) -> Sequence[Head]:
+        """The models that judge by this network's findings, in the row's order."""
 
     @abstractmethod
     def check_weights(self) -> None:
@@ -109,15 +140,22 @@ class Model(ABC, Generic[Prepared, Raw, Finding]):
         """
 
     @abstractmethod
-    def judge(self, findings: Findings) -> Verdict:
-        """Aggregate the findings of one picture's frames; this model's own are in ``findings[self.name]``."""
+    def split(self, finding: Finding) -> Mapping[str, Any]:
+        """A finding as its heads have it: head's name → its part, for every head."""
 
-    def describe(self, finding: Finding) -> Sequence[Mapping[str, Any]]:
-        """What the model points at in one frame, as JSON values for PROVENANCE and the report.
 
-        A thing with a place has ``box``: ``[x, y, width, height]`` in pixels of the upright file.
-        """
-        return ()
+class Model(Network[Prepared, Raw, Finding], Head):
+    """A network that is its own and only head."""
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """Itself."""
+        return (self,)
+
+    def split(self, finding: Finding) -> Mapping[str, Any]:
+        """All of it is its own."""
+        return {self.name: finding}
 
 
 AnyModel = Model[Any, Any, Any]
+AnyNetwork = Network[Any, Any, Any]

@@ -1,4 +1,4 @@
-"""All models of a worker: each frame goes to each of them, each picture gets one outcome from each."""
+"""All models of a worker: each frame goes to each network, each picture gets one outcome from each head."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from streamapp.errors import ModelError
 from streamapp.media import Frame
-from streamapp.models.base import AnyModel, ModelInfo
+from streamapp.models.base import Head, ModelInfo
 from streamapp.models.runner import FrameResult, ModelRunner, PreparedFrame, as_model_error
 from streamapp.policy import ModelOutcome
 from streamapp.reasons import Reason, Status
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 PreparedFrames = Sequence[Sequence[PreparedFrame]]
-"""For each model that is on, in the ensemble's order, each key frame prepared."""
+"""For each network, in the ensemble's order, each key frame prepared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ModelReport:
 
 
 class Ensemble:
-    """The models that are switched on, in the order of the setting. An async context manager."""
+    """The networks of the models that are switched on. An async context manager."""
 
     def __init__(self, runners: Sequence[ModelRunner]) -> None:
         self._runners = tuple(runners)
@@ -61,9 +61,9 @@ class Ensemble:
         await self._stack.__aexit__(kind, exc, trace)
 
     def prepare(self, frames: Sequence[Frame]) -> PreparedFrames:
-        """Prepare the frames of one picture for every model; called on the CPU threads.
+        """Prepare the frames of one picture for every network; called on the CPU threads.
 
-        All models in one job, right after decoding: a job for each frame and model would cost the
+        All networks in one job, right after decoding: a job for each frame and network would cost the
         event loop more than its share, and the frames' pixels can go.
         """
         return [[runner.prepare(frame) for frame in frames] for runner in self._runners]
@@ -84,16 +84,20 @@ class Ensemble:
         )
         count = len(flat) // len(prepared) if prepared else 0
         rows = [flat[start : start + count] for start in range(0, len(flat), count or 1)]
-        findings: dict[str, Sequence[Any]] = {
-            runner.model.name: [result.finding for result in row]
+        findings: dict[str, Sequence[Any]] = {}
+        for runner, row in zip(self._runners, rows, strict=True):
+            if _first_error(row) is None:
+                parts = [runner.network.split(result.finding) for result in row]
+                findings |= {head.name: [part[head.name] for part in parts] for head in runner.network.heads}
+        return [
+            _report(head, row, findings)
             for runner, row in zip(self._runners, rows, strict=True)
-            if _first_error(row) is None
-        }
-        return [_report(runner.model, row, findings) for runner, row in zip(self._runners, rows, strict=True)]
+            for head in runner.network.heads
+        ]
 
     def failed(self, reason: Reason) -> list[ModelReport]:
         """The reports on a picture of which no model saw a frame."""
-        return [_failure(runner.model, reason) for runner in self._runners]
+        return [_failure(head, reason) for runner in self._runners for head in runner.network.heads]
 
 
 def _first_error(results: Sequence[FrameResult]) -> ModelError | None:
@@ -101,7 +105,7 @@ def _first_error(results: Sequence[FrameResult]) -> ModelError | None:
 
 
 def _report(
-    model: AnyModel, results: Sequence[FrameResult], findings: Mapping[str, Sequence[Any]]
+    model: Head, results: Sequence[FrameResult], findings: Mapping[str, Sequence[Any]]
 ) -> ModelReport:
     """Judge one picture by one model; a `judge` that raises is a model that raised."""
     error = _first_error(results)
@@ -125,6 +129,6 @@ def _report(
     )
 
 
-def _failure(model: AnyModel, reason: Reason) -> ModelReport:
+def _failure(model: Head, reason: Reason) -> ModelReport:
     outcome = ModelOutcome(model.prefix, model.moderates, reason.status, 0.0, None)
     return ModelReport(model.name, model.info, outcome, reason, (), 0.0, 0)

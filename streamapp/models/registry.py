@@ -1,44 +1,32 @@
 """Which models there are: name in the settings → how one is built. A new model is a line here."""
 
-from collections.abc import Callable
+import os
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from streamapp.errors import SettingsError
-from streamapp.models.base import AnyModel
+from streamapp.models.base import AnyNetwork
 from streamapp.models.ensemble import Ensemble
+from streamapp.models.middle_finger import MiddleFinger
 from streamapp.models.nudenet import NudeNet
-from streamapp.models.runner import ModelRunner
+from streamapp.models.runner import ModelRunner, ModelSpec
+from streamapp.models.store import Store
 from streamapp.policy import Policy
 from streamapp.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """How a worker runs one model.
-
-    Attributes:
-        make: makes one instance; touches neither files nor devices.
-        instances: instances in the worker, each with a thread of its own.
-        max_queued: frames that wait for the model before submitters wait.
-    """
-
-    make: Callable[[], AnyModel]
-    instances: int
-    max_queued: int
-
-
 def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
-    """The models that are switched on, in the setting's order.
+    """The networks of the models that are switched on, in the setting's order; CLIP and CoOp may be one.
 
     Raises:
-        SettingsError: the policy does not say what the verdict of one does.
+        SettingsError: the policy does not say what the verdict of one does, or there is no such CLIP.
     """
     for name in settings.models:
         if name not in policy.modes:
             raise SettingsError(
-                f"The policy {policy.version} does not name {name}: add `{name}: {{mode: shadow}}` to `models`."
+                f"The policy {policy.version} does not name {name}: "
+                f"add `{name}: {{mode: shadow}}` to its models."
             )
+    store = Store(settings)
     known = {
         "nudenet": lambda: ModelSpec(
             make=lambda: NudeNet(
@@ -50,12 +38,35 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
             instances=settings.nudenet_instances,
             max_queued=settings.nudenet_queue,
         ),
+        "mfd": lambda: ModelSpec(
+            make=lambda: MiddleFinger(
+                palm=store.locate("mfd-palm").path,
+                landmark=store.locate("mfd-landmark").path,
+                threads=settings.mfd_threads,
+                threshold=policy.threshold("mfd"),
+            ),
+            instances=settings.mfd_instances,
+            max_queued=settings.mfd_queue,
+        ),
     }
-    return {name: known[name]() for name in settings.models}
+    specs: dict[str, ModelSpec] = {}
+    for name in settings.models:
+        specs |= {name: known[name]()} if name in known else _embedder_specs(settings, policy)
+    return specs
 
 
-def build_models(settings: Settings, policy: Policy) -> list[AnyModel]:
-    """One unloaded instance of each model that is on, to check its weights or to ask for its info."""
+def _embedder_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
+    # Before torch is imported: its OpenMP threads spin by default while they wait, on the cores that decode
+    # and prepare. On 2 busy cores that made a small CLIP 60 times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Here, so that a worker without CLIP and CoOp does without torch, which takes seconds to import.
+    from streamapp.models.clip_setup import embedder_specs
+
+    return embedder_specs(settings, policy.taxonomy)
+
+
+def build_models(settings: Settings, policy: Policy) -> list[AnyNetwork]:
+    """One unloaded instance of each network that is on, to check its weights or to ask for its info."""
     return [spec.make() for spec in model_specs(settings, policy).values()]
 
 

@@ -1,4 +1,4 @@
-"""Runs one model: infer in batches on the model's own thread, prepare and finish on the CPU threads."""
+"""Runs one network: infer in batches on its own threads, prepare and finish on the CPU threads."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from typing import Any, Self
 from streamapp.batching import BatcherClosedError, BatchTimeoutError, MicroBatcher, Outcome
 from streamapp.errors import ModelError
 from streamapp.media import Frame
-from streamapp.models.base import AnyModel
+from streamapp.models.base import AnyNetwork
 from streamapp.reasons import Reason
 
 Finishing = tuple[asyncio.Future[list[Any]], int]
@@ -20,7 +20,7 @@ Finishing = tuple[asyncio.Future[list[Any]], int]
 
 @dataclass(frozen=True, slots=True)
 class PreparedFrame:
-    """A frame as one model's network takes it, or the error of preparing it."""
+    """A frame as one network takes it, or the error of preparing it."""
 
     prepared: Any
     error: ModelError | None
@@ -29,7 +29,7 @@ class PreparedFrame:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What one model found in one frame: a finding, or the error that it met.
+    """What one network found in one frame: a finding, or the error that it met.
 
     Attributes:
         work_s: seconds of preparing, running the batch and finishing, without the wait.
@@ -44,13 +44,28 @@ class FrameResult:
     batch: int
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How a worker runs one network.
+
+    Attributes:
+        make: makes one instance; opens no file.
+        instances: instances in the worker, each with threads of its own.
+        max_queued: frames that wait for the network before submitters wait.
+    """
+
+    make: Callable[[], AnyNetwork]
+    instances: int
+    max_queued: int
+
+
 class ModelRunner:
-    """One model of the worker: its instances, each with a thread of its own, behind one batcher.
+    """One network of the worker: its instances, each with threads of its own, behind one batcher.
 
     An async context manager: entering loads and warms up every instance, leaving drains the batcher.
 
     Args:
-        make_model: makes one instance; called `instances` times.
+        make_network: makes one instance; called `instances` times.
         cpu: the threads for `finish`, shared with the decoders, on which `prepare` is called.
         max_queued: prepared frames that may wait for a batch before submitters wait.
         max_wait_s: longest wait of a frame for others to fill its batch.
@@ -59,7 +74,7 @@ class ModelRunner:
 
     def __init__(
         self,
-        make_model: Callable[[], AnyModel],
+        make_network: Callable[[], AnyNetwork],
         cpu: Executor,
         *,
         instances: int,
@@ -67,33 +82,35 @@ class ModelRunner:
         max_wait_s: float,
         timeout_s: float,
     ) -> None:
-        self._instances = [make_model() for _ in range(instances)]
+        self._instances = [make_network() for _ in range(instances)]
         self._cpu = cpu
         self._timeout_s = timeout_s
-        self._threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"{self.model.name}-{index}")
-            for index in range(instances)
+        lanes = [network for network in self._instances for _ in range(network.lanes)]
+        self._free = [
+            (network, ThreadPoolExecutor(1, thread_name_prefix=f"{network.name}-{index}"))
+            for index, network in enumerate(lanes)
         ]
-        self._free = list(zip(self._instances, self._threads, strict=True))
+        self._threads = [thread for _, thread in self._free]
         self._batcher: MicroBatcher[Any, Any] = MicroBatcher(
             self._infer,
-            sizes=self.model.batch_sizes,
+            sizes=self.network.batch_sizes,
             max_wait_s=max_wait_s,
             max_queued=max_queued,
             timeout_s=timeout_s,
-            slots=instances,
+            slots=len(lanes),
         )
         self._stack = AsyncExitStack()
 
     @property
-    def model(self) -> AnyModel:
-        """The first instance: name, prefix and `judge` are the same for all."""
+    def network(self) -> AnyNetwork:
+        """The first instance: its name and its heads stand for all."""
         return self._instances[0]
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for model, thread in self._free:
-            await loop.run_in_executor(thread, _load, model)
+        first_lanes = self._free[:: self.network.lanes]
+        for network, thread in first_lanes:
+            await loop.run_in_executor(thread, _load, network)
         await self._stack.enter_async_context(self._batcher)
         return self
 
@@ -102,24 +119,24 @@ class ModelRunner:
     ) -> None:
         await self._stack.__aexit__(kind, exc, trace)
         for thread in self._threads:
-            # A hung model's thread can't be ended; the process ends by itself (BatchTimeoutError).
+            # A hung network's thread can't be ended; the process ends by itself (BatchTimeoutError).
             thread.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self, frame: Frame) -> PreparedFrame:
-        """Prepare one frame for this model; called on the CPU threads. An error is a value."""
+        """Prepare one frame for this network; called on the CPU threads. An error is a value."""
         started_at = time.perf_counter()
         prepared, error = None, None
         try:
-            prepared = self.model.prepare(frame)
+            prepared = self.network.prepare(frame)
         except Exception as exc:
             error = as_model_error(exc)
         return PreparedFrame(prepared, error, time.perf_counter() - started_at)
 
     async def look(self, frame: PreparedFrame) -> FrameResult:
-        """Find what this model finds in a frame; an error is a value, never raised.
+        """Find what this network finds in a frame; an error is a value, never raised.
 
         Raises:
-            BatchTimeoutError: the model hangs; the worker must end.
+            BatchTimeoutError: the network hangs; the worker must end.
             BatcherClosedError: the runner was closed meanwhile.
         """
         if frame.error is not None:
@@ -133,7 +150,7 @@ class ModelRunner:
             queue_s, batch = outcome.queue_s, outcome.batch
             if outcome.answer is None:
                 raise outcome.error or RuntimeError("An outcome without answer and error. This is a bug.")
-            # 2. Finish on the CPU threads, so that the model's own thread goes on at once.
+            # 2. Finish on the CPU threads, so that the network's own thread goes on at once.
             finding = await self._finished(*outcome.answer)
         except (BatchTimeoutError, BatcherClosedError):
             raise
@@ -147,46 +164,46 @@ class ModelRunner:
             async with asyncio.timeout(self._timeout_s):
                 findings = await asyncio.shield(finishing)
         except TimeoutError as exc:
-            overdue = f"{self.model.name} did not finish a batch in {self._timeout_s} s."
+            overdue = f"{self.network.name} did not finish a batch in {self._timeout_s} s."
             raise BatchTimeoutError(overdue) from exc
         if isinstance(findings[position], Exception):
             raise findings[position]
         return findings[position]
 
     async def _infer(self, batch: list[Any]) -> list[Finishing]:
-        """Run one batch on a free instance; the batcher has as many slots as there are instances.
+        """Run one batch on a free lane; the batcher has as many slots as there are lanes.
 
         The batch is finished as a whole, in one job of the CPU threads, after the slot is free again:
         an answer is that job's future and the frame's position in it.
         """
-        instance = self._free.pop()
-        model, thread = instance
+        lane = self._free.pop()
+        network, thread = lane
         loop = asyncio.get_running_loop()
         try:
-            raws = await loop.run_in_executor(thread, model.infer, batch)
+            raws = await loop.run_in_executor(thread, network.infer, batch)
         finally:
-            self._free.append(instance)
+            self._free.append(lane)
         if len(raws) != len(batch):
-            raise RuntimeError(f"{model.name} answered {len(raws)} of {len(batch)} frames. This is a bug.")
-        finishing = loop.run_in_executor(self._cpu, _finish, model, raws, batch)
+            raise RuntimeError(f"{network.name} answered {len(raws)} of {len(batch)} frames. This is a bug.")
+        finishing = loop.run_in_executor(self._cpu, _finish, network, raws, batch)
         return [(finishing, position) for position in range(len(batch))]
 
 
-def _finish(model: AnyModel, raws: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
+def _finish(network: AnyNetwork, raws: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
     """Finish a batch's answers; one that can't be finished is an error in its place, and no other's."""
     findings: list[Any] = []
     for raw, prepared in zip(raws, batch, strict=True):
         try:
-            findings.append(model.finish(raw, prepared))
+            findings.append(network.finish(raw, prepared))
         except Exception as exc:
             findings.append(exc)
     return findings
 
 
-def _load(model: AnyModel) -> None:
-    model.check_weights()
-    model.load()
-    model.warm_up()
+def _load(network: AnyNetwork) -> None:
+    network.check_weights()
+    network.load()
+    network.warm_up()
 
 
 def as_model_error(exc: Exception) -> ModelError:

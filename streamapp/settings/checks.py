@@ -4,8 +4,7 @@ import os
 import re
 from pathlib import Path
 
-KNOWN_MODELS = ("nudenet", "clip", "coop")
-LATER_MODELS = ("mfd",)
+KNOWN_MODELS = ("nudenet", "mfd", "clip", "coop")
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
@@ -77,18 +76,15 @@ def check_models(models: tuple[str, ...]) -> tuple[str, ...]:
     """Make sure that the models exist, each once; names are matched without regard to case.
 
     Raises:
-        ValueError: none, an unknown one, one of a later version, or one twice.
+        ValueError: none, an unknown one, or one twice.
     """
     names = tuple(name.lower() for name in models)
     known = ", ".join(KNOWN_MODELS)
     if not names:
         raise ValueError(f"must name at least one model; this version has {known}")
-    later = [name for name in dict.fromkeys(names) if name in LATER_MODELS]
-    unknown = [name for name in dict.fromkeys(names) if name not in KNOWN_MODELS + LATER_MODELS]
+    unknown = [name for name in dict.fromkeys(names) if name not in KNOWN_MODELS]
     if unknown:
         raise ValueError(f"must name known models; {', '.join(unknown)} is not one; this version has {known}")
-    if later:
-        raise ValueError(f"{', '.join(later)}: not in this version of streamapp, which has {known}")
     if len(set(names)) < len(names):
         raise ValueError("must name each model once")
     return names
