@@ -155,6 +155,11 @@ class ModelAttributes(msgspec.Struct, kw_only=True, frozen=True):
     USER_ID: str
     PROVENANCE: dict[str, Any]
 
+    def statuses(self) -> dict[str, int]:
+        """Prefix → STATUS of the models that are on."""
+        every = {prefix: getattr(self, f"{prefix}_STATUS") for prefix in ("NN", "MFD", "CLIP", "COOP")}
+        return {prefix: status for prefix, status in every.items() if status != -1}
+
 
 class ResultRow(msgspec.Struct, kw_only=True, frozen=True):
     """One row of the results topic: exactly these keys, in this order (DESIGN §5)."""

@@ -31,6 +31,7 @@ def kafka_variables(embedded_broker: EmbeddedBroker) -> dict[str, str]:
         "STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1",
         "STREAMAPP_RETRY_BASE_S": "0.01",
         "STREAMAPP_DOWNLOAD_ATTEMPTS": "2",
+        "STREAMAPP_MODELS": "nudenet",
     }
 
 

@@ -1,6 +1,5 @@
 """Writes the README's generated blocks: `make docs`. A test compares them with the code."""
 
-import re
 from pathlib import Path
 
 from streamapp.reasons import Reason, Status
@@ -32,10 +31,11 @@ BLOCKS = {"settings": markdown_table, "reasons": reasons_table}
 def with_blocks(text: str) -> str:
     """The README's text with every generated block as the code has it now."""
     for name, make in BLOCKS.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda m, t=make(): f"{m[1]}{t.strip()}\n{m[2]}", text, flags=re.DOTALL)
-        if count != 1:
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
             raise SystemExit(f"The README must have exactly one block {name}.")
+        before, rest = text.split(start)
+        text = before + start + make().strip() + "\n" + end + rest.split(end)[1]
     return text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamapp.errors import StreamappError
+from streamapp.errors import StreamappError, WeightsError
 from streamapp.local.broker import EmbeddedBroker, free_port
 from streamapp.local.demo_cases import DemoCase, ExpectedNothing, demo_cases
 from streamapp.local.display import counted, step
@@ -21,10 +21,13 @@ from streamapp.local.processes import ChildProcess
 from streamapp.local.report import write_report
 from streamapp.local.sending import send_values
 from streamapp.local.summary import CaseResult, check_line, results_table, summary_line
+from streamapp.models.store import Store, needed_artifacts
+from streamapp.policy import DEFAULT_FILE
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
+DEMO_MODELS = "nudenet,mfd,clip,coop"
 _COMMIT_TIMEOUT_S = 20.0
 _WORKER_STOP_GRACE_S = 10.0
 
@@ -70,7 +73,7 @@ class _Cluster:
 
 
 async def run_demo(
-    folder: Path, console: Console, *, models: str = "nudenet", timeout_s: float = 180.0
+    folder: Path, console: Console, *, models: str = DEMO_MODELS, timeout_s: float = 180.0
 ) -> bool:
     """Run the demo and leave logs, rows.jsonl and report.html in `folder`.
 
@@ -100,9 +103,11 @@ async def run_demo(
         with step(console, "start the embedded broker"):
             # Not in a thread: a Ctrl-C would leave it, and the broker would start after our clean-up.
             broker = stack.enter_context(EmbeddedBroker(log_file=folder / "broker.log"))
-            values = _settings(broker.bootstrap_servers, models)
+            values = _settings(broker.bootstrap_servers, models, _write_policy(folder))
             settings = Settings.model_validate(values)
             await ensure_topics(settings)
+        with step(console, "find the model files, or fetch them"):
+            await asyncio.to_thread(_fetch_missing, settings)
         server = await stack.enter_async_context(_picture_server(cases))
         reader = await stack.enter_async_context(OutcomeReader(settings))
         worker = _worker(values, folder)
@@ -134,7 +139,28 @@ def _report(run: DemoRun, folder: Path, console: Console) -> None:
     console.print(f"Rows: {folder / 'rows.jsonl'}\nReport: {folder / 'report.html'}", soft_wrap=True)
 
 
-def _settings(bootstrap_servers: str, models: str) -> dict[str, str]:
+def _write_policy(folder: Path) -> Path:
+    """The package's policy with CLIP in the shadow: what a CLIP of emoji says of photos must not count."""
+    text = DEFAULT_FILE.read_text("utf-8")
+    shadowed = text.replace("  clip:\n    mode: enforce", "  clip:\n    mode: shadow", 1)
+    if shadowed == text:
+        raise StreamappError(f"{DEFAULT_FILE} has no CLIP to put in the shadow. This is a bug.")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "policy.yaml"
+    file.write_text(shadowed, "utf-8")
+    return file
+
+
+def _fetch_missing(settings: Settings) -> None:
+    store = Store(settings)
+    for name in needed_artifacts(settings):
+        try:
+            store.locate(name)
+        except WeightsError:
+            store.fetch(name)
+
+
+def _settings(bootstrap_servers: str, models: str, policy_file: Path) -> dict[str, str]:
     """The demo's settings by their field: a small cluster, quick rebalances, few retries."""
     return {
         "brokers": bootstrap_servers,
@@ -145,6 +171,9 @@ def _settings(bootstrap_servers: str, models: str) -> dict[str, str]:
         "topic_partitions": "4",
         "topic_replication_factor": "1",
         "models": models,
+        "clip_model": "tiny",
+        "coop_model": "tiny",
+        "policy_file": str(policy_file),
         "allow_private_hosts": HOST,
         "session_timeout_s": "6",
         "rebalance_timeout_s": "3",

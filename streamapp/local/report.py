@@ -22,9 +22,11 @@ from streamapp.local.summary import (
     check_line,
     sentence,
 )
+from streamapp.records import ResultRow
 
 _THUMBNAIL_SIDE_PX = 420
 _MOST_FRAMES = 4
+_MIDDLE_DOT = "\N{MIDDLE DOT}"
 _NBSP = "\N{NO-BREAK SPACE}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _CLASSES = {
@@ -132,7 +134,7 @@ def _frames(result: CaseResult) -> list[str]:
     html = []
     for number, frame in enumerate(frames[:_MOST_FRAMES]):
         found = [box for per_frame in detections if number < len(per_frame) for box in per_frame[number]]
-        boxes = "".join(_box(box, size_px) for box in found)
+        boxes = "".join(_box(thing, size_px) for thing in found if "box" in thing)
         url = _thumbnail_url(result.case.content, int(frame["index"]))
         alt = f"{result.case.title}, {result.verdict}"
         time = ""
@@ -188,11 +190,19 @@ def _facts(result: CaseResult) -> list[tuple[str, str]]:
     return [
         ("user", row.UID),
         ("unsafe", attributes.NN_UNSAFE_SCORES),
+        ("category", _categories(row)),
         ("reason", result.reason or ""),
         ("file", _file_fact(provenance)),
         ("time", f"{row.TOTAL_DURATION:.3f}{_NBSP}s"),
         ("stages", _stages_fact(provenance.get("stages") or {})),
     ]
+
+
+def _categories(row: ResultRow) -> str:
+    """Primary and secondary categories, as CoOp and CLIP chose them."""
+    return f" {_MIDDLE_DOT} ".join(
+        text for text in (row.PREDICTED_PRIMARY_CATEGORY, row.PREDICTED_SECONDARY_CATEGORY) if text
+    )
 
 
 def _file_fact(provenance: Mapping[str, Any]) -> str:

@@ -69,11 +69,11 @@ class CaseResult:
 
 
 def results_table(results: Sequence[CaseResult]) -> Table:
-    """One line for each event: picture, verdict, unsafe scores, status, seconds."""
+    """One line for each event: picture, verdict, highest unsafe score, category, status, seconds."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for column in ("", "picture", "verdict", "unsafe", "status", "reason", "seconds"):
+    for column in ("", "picture", "verdict", "unsafe", "category", "status", "reason", "seconds"):
         is_number = column in ("status", "seconds")
-        table.add_column(column, no_wrap=column != "unsafe", justify="right" if is_number else "left")
+        table.add_column(column, no_wrap=True, justify="right" if is_number else "left")
     for result in results:
         table.add_row(*_cells(result))
     return table
@@ -84,12 +84,14 @@ def _cells(result: CaseResult) -> list[str]:
     colour = _COLOURS[result.verdict]
     cells = [mark, escape(result.case.title), f"[{colour}]{result.verdict}[/]"]
     if result.row is None:
-        return [*cells, "", "", escape(result.reason or ""), ""]
-    status = result.row.MODEL_ATTRIBUTES.NN_STATUS
+        return [*cells, "", "", "", escape(result.reason or ""), ""]
+    attributes = result.row.MODEL_ATTRIBUTES
+    statuses = " ".join(str(status) for status in dict.fromkeys(attributes.statuses().values()))
     return [
         *cells,
-        escape(result.row.MODEL_ATTRIBUTES.NN_UNSAFE_SCORES),
-        str(status) if status == Status.PREDICTED else f"[yellow]{status}[/]",
+        escape(max(attributes.NN_UNSAFE_SCORES.split(", "))),
+        escape(result.row.PREDICTED_PRIMARY_CATEGORY.split(", ")[0]),
+        statuses if statuses == str(Status.PREDICTED.value) else f"[yellow]{statuses}[/]",
         escape(result.reason or ""),
         f"{result.row.TOTAL_DURATION:.3f}",
     ]
