@@ -1,6 +1,6 @@
 # What a developer runs is what CI runs (.ci/run: make setup check test).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench clean
+.PHONY: help setup demo test check format docs bench tiny-clip clean
 
 # The first Python of 3.11 or later on the PATH; `make setup PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
@@ -36,11 +36,18 @@ format: setup ## Mend what `make check` would complain of, where a tool can
 docs: setup ## Write the README's generated tables anew
 	$(BIN)/python tools/readme.py
 
-bench: setup ## Measure: records, stream engine, NudeNet, end to end; one JSON line each
+bench: setup ## Measure: records, stream engine, models, end to end; one JSON line each
 	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/nudenet_stages.py
 	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/middle_finger.py
+	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/end_to_end.py --models nudenet,mfd,clip,coop --events 240
+
+tiny-clip: setup ## Train the tiny CLIP anew (npm, about an hour on 2 cores)
+	$(BIN)/pip install --disable-pip-version-check resvg_py
+	$(BIN)/python -m training.tiny_clip all
 
 clean: ## Remove what was built, the virtual environment included
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

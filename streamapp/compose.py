@@ -38,7 +38,8 @@ class Composer:
         """
         columns: dict[str, Any] = {}
         for report in reports:
-            columns |= _model_columns(report)
+            if _has_fields_of_its_own(report):
+                columns |= _model_columns(report)
         verdicts = [report.outcome.verdict for report in reports if report.outcome.verdict is not None]
         attributes = ModelAttributes(
             **columns,
@@ -93,6 +94,7 @@ class Composer:
         }
 
     def _model(self, report: ModelReport) -> dict[str, Any]:
+        columns = {} if _has_fields_of_its_own(report) else {"columns": _model_columns(report)}
         return {
             "name": report.info.name,
             "weights_sha256": report.info.weights_sha256,
@@ -100,7 +102,13 @@ class Composer:
             "device": report.info.device,
             "batch": report.batch,
             "mode": self.policy.modes[report.name],
+            **columns,
         }
+
+
+def _has_fields_of_its_own(report: ModelReport) -> bool:
+    """Whether MODEL_ATTRIBUTES knows the model; one that was added has its columns in PROVENANCE."""
+    return f"{report.outcome.prefix}_STATUS" in ModelAttributes.__struct_fields__
 
 
 def _model_columns(report: ModelReport) -> dict[str, Any]:

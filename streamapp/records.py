@@ -156,8 +156,11 @@ class ModelAttributes(msgspec.Struct, kw_only=True, frozen=True):
     PROVENANCE: dict[str, Any]
 
     def statuses(self) -> dict[str, int]:
-        """Prefix → STATUS of the models that are on."""
+        """Prefix → STATUS of the models that are on; of added ones too, whose columns PROVENANCE has."""
         every = {prefix: getattr(self, f"{prefix}_STATUS") for prefix in ("NN", "MFD", "CLIP", "COOP")}
+        for model in self.PROVENANCE.get("models", {}).values():
+            columns = model.get("columns", {})
+            every |= {key.removesuffix("_STATUS"): columns[key] for key in columns if key.endswith("_STATUS")}
         return {prefix: status for prefix, status in every.items() if status != -1}
 
 

@@ -164,6 +164,11 @@ def test_a_model_that_raised_gives_the_reason() -> None:
     assert row["TO_BE_MODERATED"] is True
 
 
+def test_a_column_that_a_model_of_the_row_should_not_have_is_a_bug_and_not_dropped() -> None:
+    with pytest.raises(TypeError, match="NN_SAFE_SCORE"):
+        compose(FETCHED, [report(BrightnessModel(), Verdict(False, {"NN_SAFE_SCORE": "0.9"}))])
+
+
 def test_a_picture_that_did_not_come_from_kafka_has_no_source() -> None:
     row = compose(FETCHED, [report(BrightnessModel(), Verdict(False))], source=None)
 

@@ -260,7 +260,7 @@ def test_a_likely_slip_in_an_old_name_is_a_notice() -> None:
     (notice,) = loaded.notices
     assert notice.startswith("NudenetNumReplica (.env)")
     assert "did you mean NudenetNumReplicas?" in notice
-    assert loaded.settings.nudenet_instances == 1
+    assert loaded.settings.nudenet_instances == Settings().nudenet_instances
 
 
 # Values

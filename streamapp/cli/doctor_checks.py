@@ -16,6 +16,7 @@ from pathlib import Path
 
 from streamapp.errors import SettingsError, StreamappError, WeightsError
 from streamapp.settings import Settings
+from streamapp.settings.origins import variable_name
 
 BROKER_TIMEOUT_S = 15.0
 NVIDIA_SMI_TIMEOUT_S = 10.0
@@ -138,23 +139,56 @@ def _check_topics(topics: Sequence[tuple[str, int]]) -> Check:
 
 
 def check_weights(settings: Settings) -> Check:
-    """The weights of each model that is on are there, and are the expected ones."""
-    from streamapp.models.registry import build_models
-    from streamapp.policy import load_policy
-
-    problems: list[str] = []
+    """The weights of each model that is on are there, are the expected ones, and know photos."""
     try:
-        models = build_models(settings, load_policy(settings.policy_file))
+        names, problems = _look_for_weights(settings)
     except SettingsError as exc:
         return Check("weights", State.FAIL, str(exc), "`streamapp policy check` looks at the policy alone.")
-    for model in models:
-        try:
-            model.check_weights()
-        except WeightsError as exc:
-            problems.append(str(exc))
     if problems:
         return Check("weights", State.FAIL, " ".join(problems), "See what each sentence says.")
-    return Check("weights", State.OK, f"{', '.join(m.name for m in models)}: there, digest as expected.")
+    detail = f"{', '.join(names)}: there, digest as expected."
+    tiny = _models_with_the_tiny_clip(settings)
+    if not tiny:
+        return Check("weights", State.OK, detail)
+    variables = " and ".join(variable_name(f"{name}_model") for name in tiny)
+    return Check(
+        "weights",
+        State.WARN,
+        f"{detail} The tiny CLIP of {' and '.join(tiny)} knows emoji, not photos: for demos and tests only.",
+        f"For photos set {variables} to ViT-B-16 and run `streamapp models fetch`.",
+    )
+
+
+def _look_for_weights(settings: Settings) -> tuple[list[str], list[str]]:
+    """The networks that are on, and a sentence on each whose weights are missing or wrong.
+
+    Raises:
+        SettingsError: the policy or a setting rules a model out.
+    """
+    from streamapp.models.registry import model_specs
+    from streamapp.policy import load_policy
+
+    specs = model_specs(settings, load_policy(settings.policy_file))
+    problems: list[str] = []
+    for spec in specs.values():
+        try:
+            # Making one looks for its files already where the store has to find them.
+            spec.make().check_weights()
+        except WeightsError as exc:
+            problems.append(str(exc))
+    return list(specs), problems
+
+
+def _models_with_the_tiny_clip(settings: Settings) -> list[str]:
+    """The models that are on and run on the CLIP that the package carries for demos."""
+    backbones = {"clip": settings.clip_model, "coop": settings.coop_model}
+    on = {name: model.lower() for name, model in backbones.items() if name in settings.models}
+    if not on:
+        return []
+    # Only where CLIP or CoOp is on: it imports torch.
+    from streamapp.models.clip_source import TINY
+
+    return [name for name, model in on.items() if model == TINY]
 
 
 def check_gpu() -> Check:

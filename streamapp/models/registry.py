@@ -1,6 +1,7 @@
-"""Which models there are: name in the settings → how one is built. A new model is a line here."""
+"""Which models there are: name in the settings → how one is built. A new one: docs/add-a-model.md."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from streamapp.errors import SettingsError
@@ -12,6 +13,8 @@ from streamapp.models.runner import ModelRunner, ModelSpec
 from streamapp.models.store import Store
 from streamapp.policy import Policy
 from streamapp.settings import Settings
+
+EMBEDDING_HEADS = ("clip", "coop")
 
 
 def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
@@ -27,7 +30,7 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
                 f"add `{name}: {{mode: shadow}}` to its models."
             )
     store = Store(settings)
-    known = {
+    known: dict[str, Callable[[], ModelSpec]] = {
         "nudenet": lambda: ModelSpec(
             make=lambda: NudeNet(
                 weights=settings.nudenet_weights,
@@ -51,7 +54,12 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
     }
     specs: dict[str, ModelSpec] = {}
     for name in settings.models:
-        specs |= {name: known[name]()} if name in known else _embedder_specs(settings, policy)
+        if name in known:
+            specs[name] = known[name]()
+        elif name in EMBEDDING_HEADS:
+            specs |= _embedder_specs(settings, policy)
+        else:
+            raise RuntimeError(f"{name} is one of KNOWN_MODELS, and nothing here makes one. This is a bug.")
     return specs
 
 

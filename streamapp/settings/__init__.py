@@ -4,7 +4,8 @@
 """
 
 from streamapp.settings.checks import KNOWN_MODELS
-from streamapp.settings.fields import Names, Settings
+from streamapp.settings.fields import Settings
+from streamapp.settings.kinds import Names
 from streamapp.settings.loading import (
     LoadedSettings,
     export_aws_variables,

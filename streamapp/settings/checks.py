@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 KNOWN_MODELS = ("nudenet", "mfd", "clip", "coop")
+"""Names alone: the settings must load without the models' libraries. The registry says how each is made."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")

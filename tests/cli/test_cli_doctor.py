@@ -171,6 +171,32 @@ def test_weights_that_are_missing_fail_by_path() -> None:
     assert "gone.onnx" in check.detail
 
 
+def test_weights_that_are_looked_for_when_a_model_is_made_fail_and_hide_no_other(tmp_path: Path) -> None:
+    check = check_weights(
+        Settings(models=("mfd", "nudenet"), model_cache=tmp_path, nudenet_weights=Path("gone.onnx"))
+    )
+    assert check.state is State.FAIL
+    assert "streamapp models fetch" in check.detail
+    assert "gone.onnx" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("models", "named"), [(("clip",), "CLIP_MODEL"), (("coop",), "COOP_MODEL"), (("clip", "coop"), "and")]
+)
+def test_the_tiny_clip_warns_that_it_knows_no_photos(
+    models: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    check = check_weights(Settings(models=models, clip_model="tiny", coop_model="Tiny", model_cache=tmp_path))
+    assert check.state is State.WARN
+    assert "knows emoji, not photos: for demos and tests only" in check.detail
+    assert named in check.remedy
+
+
+def test_the_tiny_clip_of_a_model_that_is_off_is_no_matter() -> None:
+    check = check_weights(Settings(models=("nudenet",), clip_model="tiny", coop_model="tiny"))
+    assert check.state is State.OK
+
+
 def test_no_gpu_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert check_gpu().state is State.OK
