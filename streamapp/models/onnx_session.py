@@ -38,6 +38,13 @@ def open_session(network: Path | bytes, *, what: str, threads: int, device: str)
     return session
 
 
+def chosen_device(setting: str) -> str:
+    """The device that a setting means: ``auto`` is CUDA where this onnxruntime has it, else the CPU."""
+    if setting != "auto":
+        return setting
+    return "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
+
+
 def _provider(device: str) -> tuple[str, dict[str, str]]:
     """onnxruntime's name of a device's kind, and the options that say which one."""
     if device == "cpu":

@@ -9,6 +9,7 @@ from streamapp.models.base import AnyNetwork
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.middle_finger import MiddleFinger
 from streamapp.models.nudenet import NudeNet
+from streamapp.models.onnx_session import chosen_device
 from streamapp.models.runner import ModelRunner, ModelSpec
 from streamapp.models.store import Store
 from streamapp.policy import Policy
@@ -37,6 +38,7 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
                 channel_order=settings.nudenet_channel_order,
                 threads=settings.nudenet_threads,
                 policy=policy.nudenet,
+                device=chosen_device(settings.nudenet_device),
             ),
             instances=settings.nudenet_instances,
             max_queued=settings.nudenet_queue,
@@ -47,6 +49,7 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
                 landmark=store.locate("mfd-landmark").path,
                 threads=settings.mfd_threads,
                 threshold=policy.threshold("mfd"),
+                device=chosen_device(settings.mfd_device),
             ),
             instances=settings.mfd_instances,
             max_queued=settings.mfd_queue,

@@ -50,6 +50,10 @@ class ModelSettings(BaseModel):
         description="Instances of NudeNet in the worker; on a CPU, one with one thread for each core.",
     )
     nudenet_threads: int = Field(default=1, ge=1, description="CPU threads of each NudeNet instance.")
+    nudenet_device: Device = Field(
+        default="auto",
+        description="Device of NudeNet: auto (CUDA if onnxruntime has it), or strictly cpu, cuda, cuda:N.",
+    )
     nudenet_queue: int = Field(
         default=64, ge=1, description="Frames queued for NudeNet before submitters wait."
     )
@@ -65,6 +69,7 @@ class ModelSettings(BaseModel):
     mfd_threads: int = Field(
         default=2, ge=1, description="CPU threads of each MFD instance; takes effect when MFD is on."
     )
+    mfd_device: Device = Field(default="auto", description="Device of MFD, as nudenet_device.")
     mfd_queue: int = Field(
         default=64,
         ge=1,

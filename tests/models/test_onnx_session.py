@@ -4,7 +4,7 @@ import pytest
 
 from streamapp.errors import SettingsError, WeightsError
 from streamapp.models import onnx_session
-from streamapp.models.onnx_session import open_session
+from streamapp.models.onnx_session import chosen_device, open_session
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
@@ -26,3 +26,20 @@ def test_a_device_that_this_onnxruntime_has_not_is_refused_and_not_replaced_by_t
     monkeypatch.setattr(onnx_session.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(SettingsError, match="onnxruntime-gpu"):
         open_session(tmp_path, what="The test weights", threads=1, device="cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "providers", "device"),
+    [
+        ("auto", ["CPUExecutionProvider"], "cpu"),
+        ("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda"),
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], "cpu"),
+        ("cuda:1", ["CPUExecutionProvider"], "cuda:1"),
+    ],
+)
+def test_auto_means_cuda_where_onnxruntime_has_it_and_anything_else_is_strict(
+    monkeypatch: pytest.MonkeyPatch, setting: str, providers: list[str], device: str
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
+
+    assert chosen_device(setting) == device
