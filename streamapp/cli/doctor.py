@@ -1,6 +1,5 @@
 """`streamapp doctor`: what this machine lacks for a worker, and what to do about it."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,8 +39,6 @@ def command(env_file: Path | None) -> None:
       streamapp doctor
       STREAMAPP_BROKERS=kafka.example.com:9092 streamapp doctor
     """
-    # The clients log what a check then says in words.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     console = Console()
     console.width = min(console.width, MAX_WIDTH) if console.is_terminal else MAX_WIDTH
     with console.status("Checking…"):

@@ -29,6 +29,7 @@ _MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "python-dotenv": "dotenv",
+    "open-clip-torch": "open_clip",
     "pyyaml": "yaml",
 }
 _ADJTIMEX_ERROR = 5  # TIME_ERROR: the kernel's clock is not synchronised
