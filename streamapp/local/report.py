@@ -199,10 +199,12 @@ def _facts(result: CaseResult) -> list[tuple[str, str]]:
 
 
 def _categories(row: ResultRow) -> str:
-    """Primary and secondary categories, as CoOp and CLIP chose them."""
-    return f" {_MIDDLE_DOT} ".join(
-        text for text in (row.PREDICTED_PRIMARY_CATEGORY, row.PREDICTED_SECONDARY_CATEGORY) if text
-    )
+    """Primary and secondary categories, as CoOp and CLIP chose them, and what to make of the tiny CLIP's."""
+    categories = (row.PREDICTED_PRIMARY_CATEGORY, row.PREDICTED_SECONDARY_CATEGORY)
+    text = f" {_MIDDLE_DOT} ".join(category for category in categories if category)
+    models = row.MODEL_ATTRIBUTES.PROVENANCE.get("models") or {}
+    is_tiny = any(str(model.get("name")).startswith("tinyclip") for model in models.values())
+    return f"{text} (a guess: the tiny CLIP knows emoji, not photos)" if text and is_tiny else text
 
 
 def _file_fact(provenance: Mapping[str, Any]) -> str:
