@@ -27,8 +27,32 @@ class FetchSettings(BaseModel):
         description="If set, only these hosts are fetched from, comma-separated; *.example.com matches "
         "subdomains. The strongest guard.",
     )
+    blocked_hosts: Names = Field(
+        default=(),
+        description="Hosts that are never fetched from, comma-separated; *.example.com matches subdomains. "
+        "Wins over every other list.",
+    )
+    patient_hosts: Names = Field(
+        default=(),
+        description="Hosts, such as your own CDN, whose events wait out an outage instead of failing at "
+        "once; *.example.com matches subdomains.",
+    )
+    s3_buckets: Names = Field(
+        default=(),
+        description="Buckets that s3:// URLs may name, read with the worker's AWS credentials; "
+        "empty: s3:// is refused.",
+    )
     allowed_ports: Ports = Field(
         default=("80", "443"), description="Ports that a URL may name, comma-separated."
+    )
+    requests_per_host_per_s: float | None = Field(
+        default=None, gt=0, description="Most requests to one host in a second; not set: no limit."
+    )
+    breaker_failures: int = Field(
+        default=10, ge=1, description="Failures in a row after which a host is not asked for a while."
+    )
+    breaker_open_s: float = Field(
+        default=30.0, gt=0, description="How long such a host is left alone before one request probes it."
     )
     max_redirects: int = Field(
         default=3, ge=0, le=20, description="Redirects that are followed, each one checked."
@@ -60,6 +84,15 @@ class FetchSettings(BaseModel):
     decode_threads: int = Field(
         default=2, ge=1, description="Threads that decode pictures and prepare them for the models."
     )
+    decode_timeout_s: float = Field(
+        default=20.0, gt=0, description="Time for decoding one file; a decoder that takes longer is killed."
+    )
+    decode_memory_mb: int = Field(
+        default=2048,
+        ge=512,
+        description="Address space of one decoder process; a file that needs more is refused. MAX_PIXELS "
+        "needs 14 bytes a pixel.",
+    )
     max_pixels: int = Field(
         default=64_000_000,
         ge=1,
@@ -78,4 +111,8 @@ class FetchSettings(BaseModel):
         gt=0,
         description="Length of an animation that is looked at, if it has more than max_key_frames different "
         "frames; never more than 3000 frames.",
+    )
+    trim_letterbox: bool = Field(
+        default=False,
+        description="Cut off black or white bars around a frame before the models see it.",
     )
