@@ -44,6 +44,7 @@ from streamapp.models.middle_finger import MiddleFinger
 from streamapp.models.nudenet import NudeNet
 from streamapp.models.store import Store
 from streamapp.models.torch_device import require_device
+from streamapp.models.weights import WeightsFile
 from streamapp.policy import load_policy
 from streamapp.settings import Settings
 
@@ -152,7 +153,7 @@ def _nudenet(run: Run, device: str) -> Make:
 def _measure_mfd(run: Run) -> dict[str, Make]:
     """MFD, or nothing and a line that says why."""
     try:
-        paths = _hand_networks(run.options.mfd)
+        files = _hand_networks(run.options.mfd)
     except WeightsError as exc:
         run.emit("unavailable", what="MFD", why=str(exc))
         return {}
@@ -160,23 +161,24 @@ def _measure_mfd(run: Run) -> dict[str, Make]:
 
     def make() -> MiddleFinger:
         threads, device = run.options.threads, run.onnx_device
-        return MiddleFinger(**paths, threads=threads, batch_sizes=sizes, device=device)
+        locate = {name: lambda file=file: file for name, file in files.items()}
+        return MiddleFinger(**locate, threads=threads, batch_sizes=sizes, device=device)
 
     network = _loaded(make, run.options.batches)
-    for name, path in paths.items():
-        compared = compare_hand_network(name, path, run.frames, run.onnx_device)
+    for name, file in files.items():
+        compared = compare_hand_network(name, file.path, run.frames, run.onnx_device)
         _emit_equality(run, f"mfd-{name}", network, compared)
     _measure(run, "mfd", network)
     return {"mfd": make}
 
 
-def _hand_networks(folder: Path | None) -> dict[str, Path]:
+def _hand_networks(folder: Path | None) -> dict[str, WeightsFile]:
     """The two files in that folder, or where the model store has them."""
     own = {}
     if folder is not None:
         own = {f"mfd_{name}_weights": next(folder.glob(f"*{name}*.tflite"), folder) for name in HAND_SIDES_PX}
     store = Store(Settings(**own))
-    return {name: store.locate(f"mfd-{name}").path for name in HAND_SIDES_PX}
+    return {name: store.locate(f"mfd-{name}") for name in HAND_SIDES_PX}
 
 
 def _loaded(make: Make, batches: Sequence[int]) -> AnyNetwork:

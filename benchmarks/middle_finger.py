@@ -27,6 +27,7 @@ from streamapp.models.hands_networks import LiteRtNetwork, Network, OnnxNetwork
 from streamapp.models.middle_finger import MiddleFinger
 from streamapp.models.store import Store
 from streamapp.models.tflite_onnx import tflite_to_onnx
+from streamapp.models.weights import WeightsFile
 from streamapp.settings import load_settings
 
 BATCH_SIZES = (1, 2, 4, 8)
@@ -38,7 +39,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 def main(seconds: float, folder: Path | None) -> None:
     cv2.setNumThreads(1)
     store = Store(load_settings())
-    paths = {name: store.locate(f"mfd-{name}").path for name in SIDES_PX}
+    files = {name: store.locate(f"mfd-{name}") for name in SIDES_PX}
     frames = _read_frames(folder or _skimage_folder())
     print(
         json.dumps(
@@ -46,10 +47,10 @@ def main(seconds: float, folder: Path | None) -> None:
                 "benchmark": "mfd",
                 "unit": "ms",
                 **machine_facts("ai-edge-litert", "onnxruntime", "opencv-python-headless", "numpy"),
-                "networks": {name: _networks(name, path, seconds) for name, path in paths.items()},
+                "networks": {name: _networks(name, file.path, seconds) for name, file in files.items()},
                 "pictures": len(frames),
-                "stages": _stages(paths, frames, seconds, closer_looks=2),
-                "stages_without_closer_looks": _stages(paths, frames, seconds, closer_looks=0),
+                "stages": _stages(files, frames, seconds, closer_looks=2),
+                "stages_without_closer_looks": _stages(files, frames, seconds, closer_looks=0),
             }
         )
     )
@@ -81,9 +82,12 @@ def _by_batch(
     return {f"batch_{n}": _time(lambda b=batch: run(b), n, seconds) for n, batch in batches.items()}
 
 
-def _stages(paths: dict[str, Path], frames: list[Frame], seconds: float, closer_looks: int) -> dict[str, Any]:
+def _stages(
+    files: dict[str, WeightsFile], frames: list[Frame], seconds: float, closer_looks: int
+) -> dict[str, Any]:
     """What a picture costs in prepare, infer and finish, and how many hands there are in it."""
-    model = MiddleFinger(**paths, threads=THREADS[-1], closer_looks=closer_looks, batch_sizes=BATCH_SIZES)
+    locate = {name: lambda file=file: file for name, file in files.items()}
+    model = MiddleFinger(**locate, threads=THREADS[-1], closer_looks=closer_looks, batch_sizes=BATCH_SIZES)
     model.load()
     model.warm_up()
     prepared = [model.prepare(frame) for frame in frames]

@@ -108,6 +108,10 @@ class FailingModel(BrightnessModel):
         self._maybe_fail("judge", findings[self.name])
         return super().judge(findings)
 
+    def describe(self, finding: int) -> Sequence[dict[str, object]]:
+        self._maybe_fail("describe", [finding])
+        return super().describe(finding)
+
 
 class HangingModel(BrightnessModel):
     """Never comes back from `infer` until `release` is set."""

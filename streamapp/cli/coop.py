@@ -1,14 +1,17 @@
 """`streamapp coop`: learn the prompts of a tagger, test one, convert an old checkpoint."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from streamapp.cli.coop_clip import clip_options, open_clip
+from streamapp.errors import StreamappError
 from streamapp.local.display import make_console
 from streamapp.logs import configure_logs
+from streamapp.models.openmp import wait_without_spinning
 from streamapp.policy import load_policy
 from streamapp.settings import Settings, load_settings
 
@@ -36,6 +39,7 @@ def command() -> None:
     CLIP stays as it is; what is learnt is the context of its prompts, which folds into one small matrix.
     The worker uses it when STREAMAPP_COOP_WEIGHTS names the file.
     """
+    wait_without_spinning()
 
 
 @command.command(
@@ -99,11 +103,12 @@ def train(source: Path, output: Path, report: Path | None, **options: Any) -> No
 
     configure_logs("WARNING")
     plan, console, settings = _plan(**options), make_console(), load_settings()
+    report = report or output.with_name(f"{output.stem}-report")
+    _require_writable(output.parent, report)
     pictures = read_pictures(source, _policy_classes(settings))
     clip = open_clip(settings, **options)
     outcome = run_experiment(clip, pictures, plan, ConsoleProgress(console))
     save_tagger(output, outcome.tagger)
-    report = report or output.with_name(f"{output.stem}-report")
     write_report(report, outcome)
     scores = outcome.scores
     console.print(f"Learnt prompts:       {headline(scores.learnt)}")
@@ -141,6 +146,8 @@ def evaluate(
     configure_logs("WARNING")
     console = Console(stderr=True) if as_json else make_console()
     tagger, pictures = load_tagger(export), read_pictures(source)
+    if report is not None:
+        _require_writable(report)
     clip = open_clip(load_settings(), clip_name=clip_name or tagger.clip_name, **options)
     score, unreadable = evaluate_tagger(clip, tagger, pictures, ConsoleProgress(console))
     if report is not None:
@@ -180,10 +187,8 @@ def convert(checkpoint: Path, output: Path, classes_file: Path | None, **options
     from streamapp.coop.folding import fold_checkpoint
 
     settings = load_settings()
-    if classes_file is None:
-        classes = _policy_classes(settings)
-    else:
-        classes = [line.strip() for line in classes_file.read_text("utf-8").splitlines() if line.strip()]
+    classes = _policy_classes(settings) if classes_file is None else _read_lines(classes_file)
+    _require_writable(output.parent)
     tagger = fold_checkpoint(open_clip(settings, **options), checkpoint, classes)
     save_tagger(output, tagger)
     click.echo(f"Wrote {output}: {len(classes)} classes, {tagger.weights.shape[1]} numbers each.")
@@ -192,6 +197,32 @@ def convert(checkpoint: Path, output: Path, classes_file: Path | None, **options
 def _policy_classes(settings: Settings) -> list[str]:
     """The worker's classes, in the order that an export for it must have."""
     return [one.name for one in load_policy(settings.policy_file).taxonomy.classes]
+
+
+def _read_lines(file: Path) -> list[str]:
+    """The lines of a file that are not empty."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StreamappError(f"{file} can't be read as UTF-8 text: {exc}.") from exc
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _require_writable(*folders: Path) -> None:
+    """Make the folders of what will be written, and fail before the work and not after it.
+
+    Raises:
+        StreamappError: one can't be written to.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as exc:
+            raise StreamappError(
+                f"{folder} can't be written to ({exc.strerror}): give another place."
+            ) from exc
 
 
 def _plan(

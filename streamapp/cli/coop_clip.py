@@ -56,6 +56,7 @@ def open_clip(
         others: options that are about something else.
 
     Raises:
+        click.UsageError: the two do not go together.
         SettingsError: there is no such CLIP or device.
         WeightsError: its weights are missing or are not its own.
     """
@@ -68,6 +69,10 @@ def open_clip(
     from streamapp.models.clip_source import TINY
     from streamapp.models.torch_device import require_device
 
+    if clip_weights is not None and clip_name in {TINY, tiny_clip.NAME}:
+        raise click.UsageError(
+            f"--clip {clip_name} has its weights in the package: leave --clip-weights away."
+        )
     chosen: dict[str, Any] = {}
     if clip_name is not None:
         chosen["coop_model"] = TINY if clip_name == tiny_clip.NAME else clip_name

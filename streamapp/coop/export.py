@@ -78,28 +78,34 @@ def load_tagger(path: Path) -> Tagger:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as exc:
         raise WeightsError(f"The tagger {path} can't be read: {exc}") from exc
-    if header.get("format") != _FORMAT or not {"weights", "bias", "scale"} <= set(tensors):
-        raise WeightsError(
-            f"{path} is no tagger of streamapp's: `streamapp coop train` or `convert` makes one."
+    try:
+        if header["format"] != _FORMAT:
+            raise ValueError(f"the format {header['format']!r}")
+        classes = json.loads(header["classes"])
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("classes that are no list of names")
+        tagger = Tagger(
+            classes=tuple(classes),
+            weights=tensors["weights"].astype(np.float32),
+            bias=tensors["bias"].astype(np.float32),
+            scale=float(tensors["scale"]),
+            clip_name=header["clip_name"],
+            clip_sha256=header["clip_sha256"],
         )
-    tagger = Tagger(
-        classes=tuple(json.loads(header["classes"])),
-        weights=tensors["weights"].astype(np.float32),
-        bias=tensors["bias"].astype(np.float32),
-        scale=float(tensors["scale"]),
-        clip_name=header["clip_name"],
-        clip_sha256=header["clip_sha256"],
-    )
-    _check_shapes(path, tagger)
+    except (KeyError, ValueError, TypeError) as exc:
+        raise WeightsError(
+            f"{path} is no tagger of streamapp's ({exc}): `streamapp coop train` or `convert` makes one."
+        ) from exc
+    _check_numbers(path, tagger)
     return tagger
 
 
-def _check_shapes(path: Path, tagger: Tagger) -> None:
+def _check_numbers(path: Path, tagger: Tagger) -> None:
     count = len(tagger.classes)
     if tagger.weights.ndim != 2 or len(tagger.weights) != count or tagger.bias.shape != (count,):
         raise WeightsError(
             f"The tagger {path} names {count} classes, but its weights are {tagger.weights.shape} and its "
             f"bias {tagger.bias.shape}."
         )
-    if not (np.isfinite(tagger.weights).all() and np.isfinite(tagger.bias).all()):
+    if not all(np.isfinite(numbers).all() for numbers in (tagger.weights, tagger.bias, tagger.scale)):
         raise WeightsError(f"The tagger {path} holds numbers that are not finite.")

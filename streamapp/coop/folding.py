@@ -10,6 +10,7 @@ from torch import Tensor
 from streamapp.coop.checkpoint import check_context, read_context
 from streamapp.coop.export import Tagger
 from streamapp.coop.prompts import context_width, encode_prompts, tokenize_prompts
+from streamapp.errors import WeightsError
 from streamapp.models.clip_network import ClipNetwork
 
 
@@ -49,7 +50,13 @@ def fold_context(clip: ClipNetwork, classes: Sequence[str], context: Tensor) -> 
 
 
 def make_tagger(clip: ClipNetwork, classes: Sequence[str], weights: Tensor) -> Tagger:
-    """The tagger of class weights (C, D) that fit this network's embeddings."""
+    """The tagger of class weights (C, D) that fit this network's embeddings.
+
+    Raises:
+        WeightsError: they are not finite, or the network's scale is not.
+    """
+    if not bool(weights.isfinite().all()):
+        raise WeightsError(f"The prompts encoded with {clip.weights.path} are numbers that are not finite.")
     return Tagger(
         classes=tuple(classes),
         weights=weights.float().cpu().numpy(),

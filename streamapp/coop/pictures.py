@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,11 @@ def _in_folders(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _in_csv(path: Path) -> Iterator[tuple[Path, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StreamappError(f"{path} can't be read as a CSV in UTF-8: {exc}.") from exc
+    with StringIO(text, newline="") as file:
         rows = csv.DictReader(file)
         if not set(_CSV_COLUMNS) <= set(rows.fieldnames or ()):
             raise StreamappError(

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from streamapp.media import Frame
 
 Prepared = TypeVar("Prepared")
@@ -117,11 +119,13 @@ class Network(ABC, Generic[Prepared, Raw, Finding]):
 
     @abstractmethod
     def load(self) -> None:
-        """Read the weights onto the device."""
+        """Read the weights onto the device: the files that `check_weights` found, if it was called before."""
 
-    @abstractmethod
     def warm_up(self) -> None:
-        """Run every batch size once, so that the first picture is no slower than the next."""
+        """Run every batch size once on this thread, so that the first picture is no slower than the next."""
+        black = self.prepare(Frame(np.zeros((64, 64, 3), np.uint8)))
+        for size in self.batch_sizes:
+            self.infer([black] * size)
 
     @abstractmethod
     def prepare(self, frame: Frame) -> Prepared:

@@ -62,13 +62,6 @@ class ImageEmbedder(Network[Pixels, Vectors, Mapping[str, Vectors]]):
             head.load()
         self._backbone.settle()
 
-    def warm_up(self) -> None:
-        """Run every batch size once."""
-        side_px = self._backbone.transform.side_px
-        black = np.zeros((side_px, side_px, 3), np.uint8)
-        for size in self.batch_sizes:
-            self.infer([black] * size)
-
     def prepare(self, frame: Frame) -> Pixels:
         """The square that the image tower looks at: ``(side, side, 3)`` uint8."""
         return self._backbone.transform(frame.pixels)

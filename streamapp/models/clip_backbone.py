@@ -152,9 +152,10 @@ class ClipBackbone:
         """
         if self._tower is None:
             raise RuntimeError(f"{self.source.title} is not on its device. This is a bug.")
+        # Each time: on a thread that prepares as well, `PixelTransform` has asked for another number.
+        use_threads(self._threads)
         lane = getattr(self._lanes, "lane", None)
         if lane is None:
-            use_threads(self._threads)
             lane = self._lanes.lane = _lane(self._device)
         with lane.running(squares) as pixels:
             embedded = self._tower(pixels)

@@ -152,7 +152,7 @@ class CoopHead(EmbeddingHead):
     def load(self) -> None:
         """Read the weights and fold them to one matrix, or encode the classes' prompts."""
         clip, classes = self.backbone.network, self._taxonomy.classes
-        file = self._find_weights()
+        file = self._weights or self._find_weights()
         if file is None:
             self._tagger = zero_shot_tagger(clip, classes, self._texts)
         else:

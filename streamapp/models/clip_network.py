@@ -1,6 +1,7 @@
 """Loading an open_clip network from a file, and encoding texts with it; all of it fp32, on the CPU."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,14 +50,24 @@ class ClipNetwork:
 
     @property
     def scale(self) -> float:
-        """What a cosine is multiplied by to be a logit."""
-        return float(self.model.logit_scale.detach().exp())
+        """What a cosine is multiplied by to be a logit.
+
+        Raises:
+            WeightsError: it is not finite.
+        """
+        scale = float(self.model.logit_scale.detach().exp())
+        if not math.isfinite(scale):
+            raise WeightsError(f"{self.weights.path} has a logit scale that is not finite.")
+        return scale
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts; one that is too long for the network is cut, and a warning says so.
 
         Returns:
             ``(N, D)`` float32 of unit length.
+
+        Raises:
+            WeightsError: they are not finite.
         """
         cut = [text for text in texts if self._tokens(text) > self.model.context_length]
         if cut:
@@ -69,7 +80,10 @@ class ClipNetwork:
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 tokens = self.tokenizer(list(texts[start : start + _TEXTS_AT_ONCE]))
                 parts.append(self.model.encode_text(tokens, normalize=True).float().numpy())
-        return np.concatenate(parts)
+        vectors = np.concatenate(parts)
+        if not np.isfinite(vectors).all():
+            raise WeightsError(f"{self.weights.path} encodes texts to numbers that are not finite.")
+        return vectors
 
     def _tokens(self, text: str) -> int:
         """Tokens of a text with start and end; 0 where the tokenizer is not one of CLIP's own."""

@@ -51,8 +51,10 @@ class Ensemble:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for runner in self._runners:
-            await self._stack.enter_async_context(runner)
+        async with AsyncExitStack() as opened:
+            for runner in self._runners:
+                await opened.enter_async_context(runner)
+            self._stack = opened.pop_all()
         return self
 
     async def __aexit__(
@@ -107,11 +109,12 @@ def _first_error(results: Sequence[FrameResult]) -> ModelError | None:
 def _report(
     model: Head, results: Sequence[FrameResult], findings: Mapping[str, Sequence[Any]]
 ) -> ModelReport:
-    """Judge one picture by one model; a `judge` that raises is a model that raised."""
+    """Judge one picture by one model; a `judge` or `describe` that raises is a model that raised."""
     error = _first_error(results)
     if error is None:
         try:
             verdict = model.judge(findings)
+            described = [model.describe(finding) for finding in findings[model.name]]
         except Exception as exc:
             error = as_model_error(exc)
     if error is not None:
@@ -120,7 +123,6 @@ def _report(
     else:
         duration_s = max(result.work_s for result in results)
         outcome = ModelOutcome(model.prefix, model.moderates, Status.PREDICTED, duration_s, verdict)
-        described = [model.describe(finding) for finding in findings[model.name]]
         report = ModelReport(model.name, model.info, outcome, None, described, 0.0, 0)
     return replace(
         report,

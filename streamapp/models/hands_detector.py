@@ -30,12 +30,14 @@ class PreparedFrame:
         square: that square, in pixels of the frame.
         pixels: the frame's, not copied; they live until the batch has run.
         scale: file pixels per frame pixel.
+        origin_px: left and top of the frame in the file.
     """
 
     tensor: Tensor
     square: Region
     pixels: Pixels
     scale: float
+    origin_px: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +64,8 @@ def prepare_frame(frame: Frame) -> PreparedFrame:
     """Scale a frame to the palm network's input."""
     height, width = frame.pixels.shape[:2]
     square = whole(width, height)
-    return PreparedFrame(_palm_input(frame.pixels, square), square, frame.pixels, frame.scale)
+    tensor = _palm_input(frame.pixels, square)
+    return PreparedFrame(tensor, square, frame.pixels, frame.scale, frame.origin_px)
 
 
 class HandDetector:

@@ -6,7 +6,7 @@ on single threads. A GPU needs batches, for which the networks are rewritten to 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,12 +61,17 @@ class LiteRtNetwork:
         if workers <= 1:
             return _stack([self._run(0, one) for one in inputs])
         answers: list[list[Tensor]] = [[]] * len(inputs)
-        shares = self._pool.map(
-            lambda worker: [self._run(worker, one) for one in inputs[worker::workers]], range(workers)
-        )
+        shares = [
+            self._pool.submit(self._run_share, worker, inputs[worker::workers]) for worker in range(workers)
+        ]
+        # All of them, before one raises: the next call has the same interpreters.
+        wait(shares)
         for worker, share in enumerate(shares):
-            answers[worker::workers] = share
+            answers[worker::workers] = share.result()
         return _stack(answers)
+
+    def _run_share(self, worker: int, share: Sequence[Tensor]) -> list[list[Tensor]]:
+        return [self._run(worker, one) for one in share]
 
     def _run(self, worker: int, one: Tensor) -> list[Tensor]:
         interpreter = self._interpreters[worker]

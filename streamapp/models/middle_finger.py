@@ -3,19 +3,19 @@
 The mediapipe package can't be a dependency, because it pins numpy below 2: its networks are used directly.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamapp.errors import ModelError
+from streamapp.errors import ModelError, WeightsError
 from streamapp.media import Frame
 from streamapp.models.base import Findings, Model, ModelInfo, Verdict
 from streamapp.models.hands_detector import (
     HAND_SIDE_PX,
+    LANDMARKS,
     HandDetector,
     PreparedFrame,
     RawHands,
@@ -24,12 +24,12 @@ from streamapp.models.hands_detector import (
 from streamapp.models.hands_geometry import Points, Tensor
 from streamapp.models.hands_gesture import middle_finger_scores
 from streamapp.models.hands_networks import LiteRtNetwork, Network, OnnxNetwork
-from streamapp.models.hands_palms import Palm
-from streamapp.models.weights import require_file
+from streamapp.models.hands_palms import ANCHOR_CENTRES, INPUT_SIDE_PX, Palm
+from streamapp.models.store.lock import find_artifact
+from streamapp.models.weights import WeightsFile
 from streamapp.reasons import Reason
 
-PALM_SHA256 = "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54"
-LANDMARK_SHA256 = "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3"
+PALM, LANDMARK = "mfd-palm", "mfd-landmark"  # the artifacts
 
 MIN_PRESENCE = 0.5  # below it the landmark network sees no hand where the palm network saw a palm
 
@@ -69,7 +69,7 @@ class MiddleFinger(Model[PreparedFrame, RawHands, MiddleFingerFinding]):
     """MediaPipe's full hand networks, on LiteRT on a CPU, on onnxruntime on a GPU.
 
     Args:
-        palm, landmark: palm_detection_full.tflite and hand_landmark_full.tflite of mediapipe 0.10.21.
+        palm, landmark: find the artifacts `PALM` and `LANDMARK`, and raise WeightsError.
         threads: CPU threads of one `infer`.
         threshold: lowest score in (0, 1] of a hand that makes a picture to be moderated.
         closer_looks: most doubtful palms of a frame at which the palm network looks again, larger; 0: never.
@@ -83,8 +83,8 @@ class MiddleFinger(Model[PreparedFrame, RawHands, MiddleFingerFinding]):
     def __init__(
         self,
         *,
-        palm: Path,
-        landmark: Path,
+        palm: Callable[[], WeightsFile],
+        landmark: Callable[[], WeightsFile],
         threads: int,
         threshold: float = 0.5,
         closer_looks: int = 2,
@@ -92,62 +92,64 @@ class MiddleFinger(Model[PreparedFrame, RawHands, MiddleFingerFinding]):
         device: str = "cpu",
     ) -> None:
         self.batch_sizes = batch_sizes
-        self._palm = palm
-        self._landmark = landmark
+        self._locate = (palm, landmark)
         self._threads = threads
         self._threshold = threshold
         self._closer_looks = closer_looks
         self._device = device
+        self._files: tuple[WeightsFile, WeightsFile] | None = None
         self._detector: HandDetector | None = None
 
     @property
     def info(self) -> ModelInfo:
-        """What PROVENANCE says; the digests of the two files are joined by a plus sign."""
+        """What PROVENANCE says: of files that the user gave their own names; digests joined by a plus sign.
+
+        Raises:
+            WeightsError: as `check_weights`, where that has not been called before.
+        """
+        files = self._files or self._find_files()
+        digests = [file.sha256 for file in files]
+        is_pinned = digests == [find_artifact(name).sha256 for name in (PALM, LANDMARK)]
         return ModelInfo(
-            name="mediapipe-hands-full",
-            weights_sha256=f"{PALM_SHA256}+{LANDMARK_SHA256}",
+            name="mediapipe-hands-full" if is_pinned else "+".join(file.path.stem for file in files),
+            weights_sha256="+".join(digests),
             precision="fp32",
             device=self._device,
         )
 
     def check_weights(self) -> None:
-        """Hash both files, which must be the pinned ones."""
-        for path, sha256 in ((self._palm, PALM_SHA256), (self._landmark, LANDMARK_SHA256)):
-            require_file(
-                path,
-                what="MFD's network",
-                how_to_get="run `streamapp models fetch`",
-                expected_sha256=sha256,
-            )
+        """Find both files: the fetched ones must be the pinned ones, the user's own may be any."""
+        self._find_files()
+
+    def _find_files(self) -> tuple[WeightsFile, WeightsFile]:
+        palm, landmark = self._locate
+        self._files = palm(), landmark()
+        return self._files
 
     def load(self) -> None:
         """Load both networks.
 
         Raises:
-            WeightsError: a file is missing or is not the pinned one.
+            WeightsError: a file is missing, is not the pinned one, or no network of its kind.
             SettingsError: the device can't be had.
         """
-        self.check_weights()
-        palm, landmark = self._networks()
+        palm_file, landmark_file = self._files or self._find_files()
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="litert")
+        palm, landmark = self._network(palm_file, pool), self._network(landmark_file, pool)
+        anchors = len(ANCHOR_CENTRES)
+        _require_answers(palm, palm_file, INPUT_SIDE_PX, [(anchors, 18), (anchors, 1)])
+        _require_answers(landmark, landmark_file, HAND_SIDE_PX, [(LANDMARKS * 3,), (1,)])
         self._detector = HandDetector(palm, landmark, closer_looks=self._closer_looks)
 
-    def _networks(self) -> tuple[Network, Network]:
-        palm, landmark = self._palm.expanduser(), self._landmark.expanduser()
+    def _network(self, file: WeightsFile, pool: Executor) -> Network:
         if self._device == "cpu":
-            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="litert")
-            return (
-                LiteRtNetwork(palm, pool=pool, threads=self._threads),
-                LiteRtNetwork(landmark, pool=pool, threads=self._threads),
-            )
-        return self._on_gpu(palm), self._on_gpu(landmark)
-
-    def _on_gpu(self, path: Path) -> Network:
+            return LiteRtNetwork(file.path, pool=pool, threads=self._threads)
         # Imported here: only a GPU needs onnx.
         from streamapp.models.tflite_onnx import tflite_to_onnx
 
         return OnnxNetwork(
-            tflite_to_onnx(path),
-            what=f"MFD's network, rewritten from {path},",
+            tflite_to_onnx(file.path),
+            what=f"MFD's network, rewritten from {file.path},",
             device=self._device,
             threads=self._threads,
             batch_sizes=self.batch_sizes,
@@ -199,18 +201,33 @@ class MiddleFinger(Model[PreparedFrame, RawHands, MiddleFingerFinding]):
         ]
 
 
+def _require_answers(
+    network: Network, file: WeightsFile, side_px: int, shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Refuse a network whose answers would be misread, such as the one of the two in the other's place."""
+    try:
+        found = [output.shape[1:] for output in network([np.zeros((side_px, side_px, 3), np.float32)])[:2]]
+    except Exception as exc:  # LiteRT and onnxruntime each raise their own for an input that does not fit
+        raise WeightsError(f"The network at {file.path} takes no {side_px} px pictures: {exc}") from exc
+    if found != shapes:
+        raise WeightsError(
+            f"The network at {file.path} is another one: it answers in the shapes {found}, expected {shapes}."
+        )
+
+
 def _hand(palm: Palm, landmarks: Tensor, presences: Tensor, prepared: PreparedFrame) -> Hand:
     """The hand as the view with the highest score shows it, of those in which there is a hand."""
     scores = middle_finger_scores(landmarks)
     best = int(scores.argmax())
     points = palm.hand.place(landmarks[best, :, :2].astype(np.float64), HAND_SIDE_PX)
     height, width = prepared.pixels.shape[:2]
+    inside = np.clip(points, 0, (width, height))
     return Hand(
         score=float(scores[best]),
         palm_score=palm.score,
         presence=float(presences[best]),
-        landmarks_px=tuple((x, y) for x, y in (points * prepared.scale).tolist()),
-        box_px=_box_px(np.clip(points, 0, (width, height)) * prepared.scale),
+        landmarks_px=tuple((x, y) for x, y in (points * prepared.scale + prepared.origin_px).tolist()),
+        box_px=_box_px(inside * prepared.scale + prepared.origin_px),
     )
 
 

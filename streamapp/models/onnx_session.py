@@ -15,7 +15,8 @@ def open_session(network: Path | bytes, *, what: str, threads: int, device: str)
         network: the ONNX file, or its content.
         what: the file in words, ``NudeNet's weights``.
         threads: CPU threads of one run.
-        device: ``cpu``, ``cuda`` or ``cuda:<index>``; onnxruntime by itself would fall back to the CPU.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``; onnxruntime by itself would fall back to the CPU,
+            where it can't be had and after a run that failed.
 
     Raises:
         SettingsError: the device can't be had.
@@ -29,7 +30,9 @@ def open_session(network: Path | bytes, *, what: str, threads: int, device: str)
     provider, provider_options = _provider(device)
     source = network if isinstance(network, bytes) else str(network)
     try:
-        session = ort.InferenceSession(source, options, providers=[(provider, provider_options)])
+        session = ort.InferenceSession(
+            source, options, providers=[(provider, provider_options)], enable_fallback=False
+        )
     except Exception as exc:  # onnxruntime's errors share no base of their own
         where = "" if isinstance(network, bytes) else f" at {network}"
         raise WeightsError(f"{what}{where} can't be loaded: {exc}") from exc
@@ -39,10 +42,13 @@ def open_session(network: Path | bytes, *, what: str, threads: int, device: str)
 
 
 def chosen_device(setting: str) -> str:
-    """The device that a setting means: ``auto`` is CUDA where this onnxruntime has it, else the CPU."""
-    if setting != "auto":
-        return setting
-    return "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
+    """The device that a setting means, ``cpu`` or ``cuda:<index>`` as PROVENANCE has it.
+
+    ``auto`` is CUDA where this onnxruntime has it, else the CPU.
+    """
+    if setting == "auto":
+        setting = "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
+    return "cuda:0" if setting == "cuda" else setting
 
 
 def _provider(device: str) -> tuple[str, dict[str, str]]:
@@ -54,4 +60,6 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
         raise SettingsError(f"There is no device {device!r}: give cpu, cuda or cuda:<index>.")
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         raise SettingsError(f"The device {device} needs onnxruntime-gpu; this onnxruntime has no CUDA in it.")
+    # Without it, CUDA and cuDNN out of their wheels are found only where torch was imported before.
+    ort.preload_dlls()
     return "CUDAExecutionProvider", {"device_id": index or "0"}

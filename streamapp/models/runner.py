@@ -55,8 +55,8 @@ class ModelSpec:
     """
 
     make: Callable[[], AnyNetwork]
-    instances: int
-    max_queued: int
+    instances: int = 1
+    max_queued: int = 64
 
 
 class ModelRunner:
@@ -107,17 +107,27 @@ class ModelRunner:
         return self._instances[0]
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        first_lanes = self._free[:: self.network.lanes]
-        for network, thread in first_lanes:
-            await loop.run_in_executor(thread, _load, network)
-        await self._stack.enter_async_context(self._batcher)
+        async with AsyncExitStack() as opened:
+            opened.callback(self._end_threads)
+            await self._load_and_warm_up()
+            await opened.enter_async_context(self._batcher)
+            self._stack = opened.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.__aexit__(kind, exc, trace)
+
+    async def _load_and_warm_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        for index, (network, thread) in enumerate(self._free):
+            if index % network.lanes == 0:
+                await loop.run_in_executor(thread, _load, network)
+            # Every lane: streams, buffers and workspaces are a thread's own, and are made in its first runs.
+            await loop.run_in_executor(thread, network.warm_up)
+
+    def _end_threads(self) -> None:
         for thread in self._threads:
             # A hung network's thread can't be ended; the process ends by itself (BatchTimeoutError).
             thread.shutdown(wait=False, cancel_futures=True)
@@ -203,7 +213,6 @@ def _finish(network: AnyNetwork, raws: Sequence[Any], batch: Sequence[Any]) -> l
 def _load(network: AnyNetwork) -> None:
     network.check_weights()
     network.load()
-    network.warm_up()
 
 
 def as_model_error(exc: Exception) -> ModelError:

@@ -1,7 +1,10 @@
 """`streamapp coop`, as it is run."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,20 @@ from streamapp.cli import COMMANDS, group
 from streamapp.coop.export import load_tagger
 from streamapp.errors import StreamappError
 from streamapp.policy import load_policy
+
+# Stands in for torch at its first import.
+SPY = """
+import os, sys
+class Torch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Torch())
+open("none.safetensors", "w").close()
+from streamapp.cli import main
+main()
+"""
 
 QUICK = ("--clip", "tiny", "--shots", "2", "--validation-shots", "1", "--context", "2")
 
@@ -98,6 +115,44 @@ def test_options_that_make_no_sense_are_refused(
     result = run("train", draw_folders(tmp_path / "pictures", 1), *options)
     assert result.exit_code == 2
     assert reason in result.output
+
+
+@pytest.mark.parametrize("place", [("--output", "file/coop.safetensors"), ("--report", "file/report")])
+def test_a_place_that_can_not_be_written_to_is_told_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[str, str]
+) -> None:
+    monkeypatch.setattr("streamapp.coop.experiment.run_experiment", lambda *_: pytest.fail("it was trained"))
+    Path("file").write_text("in the way")
+    with pytest.raises(StreamappError, match=r"can't be written to \(.*: give another place"):
+        run("train", draw_folders(tmp_path / "pictures", 3), *QUICK, *place)
+
+
+def test_class_names_that_are_no_text_are_named() -> None:
+    torch.save({"state_dict": {"ctx": torch.randn(4, 128)}}, "model.pth.tar-50")
+    Path("classes.txt").write_bytes(b"dog\nf\xfcr\n")
+    with pytest.raises(StreamappError, match=r"classes\.txt can't be read as UTF-8 text"):
+        run("convert", "model.pth.tar-50", "coop.safetensors", "--clip", "tiny", "--classes", "classes.txt")
+
+
+def test_weights_for_the_clip_in_the_package_are_refused_and_not_ignored(tmp_path: Path) -> None:
+    Path("mine.safetensors").write_bytes(b"any")
+    result = run(
+        "train", draw_folders(tmp_path / "pictures", 3), *QUICK, "--clip-weights", "mine.safetensors"
+    )
+    assert result.exit_code == 2
+    assert "leave --clip-weights away" in result.output
+
+
+def test_openmp_is_told_not_to_spin_before_torch_is_imported() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", SPY, "coop", "evaluate", "none.safetensors", "."],
+        env={name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert found.stdout == "PASSIVE\n", found.stderr
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "convert"])

@@ -57,6 +57,12 @@ def test_a_csv_that_can_not_be_used_is_refused(tmp_path: Path, rows: str, reason
         read_pictures(write(tmp_path / "labels.csv", rows))
 
 
+def test_a_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pictures.csv").write_bytes(b"path,class\n\xff.png,one\n")
+    with pytest.raises(StreamappError, match=r"pictures\.csv can't be read as a CSV in UTF-8"):
+        read_pictures(tmp_path / "pictures.csv")
+
+
 def test_a_picture_that_is_there_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, content in {"a/1": "one", "a/2": "one", "a/3": "two", "b/1": "three"}.items():
         write(tmp_path / name, content)

@@ -1,5 +1,6 @@
 """MediaPipe's two networks for the tests: from the model cache, fetched into it if they can be."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from streamapp.errors import WeightsError
 from streamapp.models.middle_finger import MiddleFinger
 from streamapp.models.store import Store
+from streamapp.models.weights import WeightsFile, sha256_of
 from streamapp.settings import load_settings
 
 
@@ -35,4 +37,9 @@ def mediapipe_weights() -> tuple[Path, Path]:
 def middle_finger(**options: object) -> MiddleFinger:
     """An unloaded model with the real weights."""
     palm, landmark = mediapipe_weights()
-    return MiddleFinger(palm=palm, landmark=landmark, threads=2, **options)  # type: ignore[arg-type]
+    return MiddleFinger(palm=located(palm), landmark=located(landmark), threads=2, **options)  # type: ignore[arg-type]
+
+
+def located(path: Path) -> Callable[[], WeightsFile]:
+    """Finds a file of the user's own, which may be any."""
+    return lambda: WeightsFile(path, sha256_of(path))

@@ -15,10 +15,13 @@ from safetensors.torch import save_file
 from streamapp.errors import SettingsError, WeightsError
 from streamapp.models import clip_backbone
 from streamapp.models.clip_backbone import ClipBackbone
+from streamapp.models.clip_heads import ClipHead
 from streamapp.models.clip_network import load_network
 from streamapp.models.clip_source import ClipSource, open_clip_source, tiny_source
+from streamapp.models.clip_texts import TextCache
 from streamapp.models.torch_device import Precision, require_device, use_threads
 from streamapp.models.weights import WeightsFile
+from streamapp.policy import load_policy
 
 
 def no_artifact(name: str) -> WeightsFile:
@@ -191,6 +194,28 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         require_device("tpu")
 
 
+def test_a_thread_that_prepares_too_embeds_with_the_threads_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = ClipBackbone(tiny_source(), device="cpu", precision="fp32", threads=2)
+    backbone.load()
+    backbone.settle()
+    counts: list[int] = []
+    tower = backbone._tower
+
+    def counted(pixels: torch.Tensor) -> torch.Tensor:
+        counts.append(torch.get_num_threads())
+        assert tower is not None
+        return tower(pixels)
+
+    monkeypatch.setattr(backbone, "_tower", counted)
+    for _ in range(2):
+        square = backbone.transform(np.zeros((90, 90, 3), np.uint8))
+        backbone.embed([square])
+
+    assert counts == [2, 2]
+
+
 def test_each_thread_keeps_its_number_of_threads() -> None:
     counts: dict[int, int] = {}
     together = threading.Barrier(3)
@@ -207,6 +232,20 @@ def test_each_thread_keeps_its_number_of_threads() -> None:
         thread.join(60)
 
     assert counts == {1: 1, 2: 2, 3: 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("text_projection", "encodes texts to numbers"), ("logit_scale", "has a logit scale")],
+)
+def test_a_text_tower_whose_answers_are_not_finite_is_refused_at_load(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    backbone = backbone_of(tiny_source())
+    getattr(backbone.network.model, name).data.fill_(np.nan)
+    head = ClipHead(backbone, load_policy().taxonomy, TextCache(tmp_path))
+    with pytest.raises(WeightsError, match=rf"tinyclip-emoji\.safetensors {message} that .* not finite"):
+        head.load()
 
 
 def test_weights_of_another_network_are_refused() -> None:

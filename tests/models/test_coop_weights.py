@@ -114,6 +114,17 @@ def test_a_prompt_that_is_too_long_is_refused(clip: ClipNetwork, texts: TextCach
         read_tagger(clip, CLASSES, checkpoint(tmp_path, context_of(30, WIDTH)), texts)
 
 
+def test_prompts_that_fold_to_numbers_that_are_not_finite_are_refused(
+    clip: ClipNetwork, texts: TextCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "streamapp.coop.folding.encode_prompts", lambda *_: torch.full((len(NAMES), 128), torch.nan)
+    )
+    with pytest.raises(WeightsError, match="not finite"):
+        read_tagger(clip, CLASSES, checkpoint(tmp_path, context_of(4, WIDTH)), texts)
+    assert not (tmp_path / "texts").exists()
+
+
 def export(folder: Path, clip: ClipNetwork, **changes: object) -> WeightsFile:
     generator = np.random.default_rng(0)
     values = {

@@ -1,6 +1,7 @@
 """Models behind their batchers: every picture gets one outcome from each model, errors stay alone."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from fakes import (
 
 from streamapp.batching import BatchTimeoutError
 from streamapp.errors import WeightsError
-from streamapp.models.base import AnyModel
+from streamapp.models.base import AnyModel, Model
 from streamapp.models.ensemble import Ensemble, ModelReport
 from streamapp.models.runner import ModelRunner
 from streamapp.reasons import Reason, Status
@@ -81,7 +82,36 @@ async def test_a_model_is_loaded_warmed_up_and_run_on_one_thread_of_its_own(cpu:
     assert model.threads == {"nudenet-0_0"}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "infer", "finish", "judge"])
+class LanedModel(BrightnessModel):
+    """Runs on two threads at the same time, and knows which it has loaded and warmed up on."""
+
+    lanes = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warm: list[str] = []
+
+    def warm_up(self) -> None:
+        self.warm.append(threading.current_thread().name)
+
+
+async def test_a_model_is_loaded_once_and_warmed_up_on_each_of_its_threads(cpu: ThreadPoolExecutor) -> None:
+    model = LanedModel()
+    async with ensemble_of(cpu, model):
+        assert model.threads == {"nudenet-0_0"}
+        assert model.warm == ["nudenet-0_0", "nudenet-1_0"]
+
+
+async def test_a_model_warms_up_in_every_size_that_it_will_run_in(cpu: ThreadPoolExecutor) -> None:
+    class PlainModel(BrightnessModel):
+        warm_up = Model.warm_up
+
+    model = PlainModel()
+    async with ensemble_of(cpu, model):
+        assert [len(batch) for batch in model.batches] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "infer", "finish", "judge", "describe"])
 async def test_a_picture_on_which_a_model_raises_fails_alone(cpu: ThreadPoolExecutor, stage: str) -> None:
     async with ensemble_of(cpu, FailingModel(stage), TaggingModel()) as ensemble, asyncio.timeout(20):
         reports = await asyncio.gather(*(look(ensemble, value) for value in range(10, 18)))
@@ -125,6 +155,24 @@ async def test_missing_weights_are_raised_when_the_models_are_loaded(cpu: Thread
     with pytest.raises(WeightsError):
         async with ensemble_of(cpu, WeightlessModel()):
             pass
+
+
+async def test_models_that_are_loaded_are_closed_where_another_can_not_be(cpu: ThreadPoolExecutor) -> None:
+    model = BrightnessModel()
+    with pytest.raises(WeightsError):
+        async with ensemble_of(cpu, model, WeightlessModel()):
+            pass
+
+    assert model.is_warm
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not [thread for thread in threading.enumerate() if is_waiting_for_work(thread)]
+
+
+def is_waiting_for_work(thread: threading.Thread) -> bool:
+    """Whether it is a model's thread that goes on although nobody will give it work."""
+    if thread.name.startswith("nudenet-"):
+        thread.join(10)
+    return thread.name.startswith("nudenet-") and thread.is_alive()
 
 
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.BROKEN_FILE, Reason.NO_KEY_FRAME])

@@ -1,3 +1,4 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,6 +69,26 @@ def test_inputs_are_answered_in_their_order_each_by_itself(
 @pytest.mark.parametrize("runtime", ["litert", "onnx"])
 def test_no_inputs_are_no_answers(request: pytest.FixtureRequest, runtime: str) -> None:
     assert request.getfixturevalue(runtime)[0]([]) == []
+
+
+def test_an_error_on_one_input_is_raised_when_the_interpreters_are_free_again() -> None:
+    """The batcher repeats a batch that failed in halves, at once, on the same interpreters."""
+    network = LiteRtNetwork(mediapipe_weights()[0], pool=ThreadPoolExecutor(2), threads=2)
+    is_raised, has_ended = threading.Event(), threading.Event()
+
+    def run(worker: int, one: Tensor) -> list[Tensor]:
+        if worker == 0:
+            raise ValueError("a bad input")
+        is_raised.wait(0.3)
+        has_ended.set()
+        return [one]
+
+    network._run = run  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="a bad input"):
+        network(crops(192)[:2])
+    had_ended = has_ended.is_set()
+    is_raised.set()
+    assert had_ended
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:

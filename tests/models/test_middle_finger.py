@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,21 +8,18 @@ import pytest
 from drawn_hand import middle_finger_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mediapipe_weights import mediapipe_weights, middle_finger
+from mediapipe_weights import located, mediapipe_weights, middle_finger
 
 from streamapp.errors import ModelError, WeightsError
 from streamapp.media import Frame, Pixels
+from streamapp.models import middle_finger as middle_finger_module
 from streamapp.models.hands_detector import HandDetector, PreparedFrame, RawHands, prepare_frame
 from streamapp.models.hands_geometry import Tensor
 from streamapp.models.hands_networks import LiteRtNetwork, Network, OnnxNetwork
-from streamapp.models.middle_finger import (
-    LANDMARK_SHA256,
-    PALM_SHA256,
-    Hand,
-    MiddleFinger,
-    MiddleFingerFinding,
-)
+from streamapp.models.middle_finger import LANDMARK, PALM, Hand, MiddleFinger, MiddleFingerFinding
+from streamapp.models.store import find_artifact
 from streamapp.models.tflite_onnx import tflite_to_onnx
+from streamapp.models.weights import WeightsFile
 from streamapp.reasons import Reason
 
 
@@ -259,7 +256,9 @@ def test_a_frame_s_score_is_the_highest_of_its_hands() -> None:
 
 
 def unloaded(threshold: float = 0.5) -> MiddleFinger:
-    return MiddleFinger(palm=Path("palm"), landmark=Path("landmark"), threads=1, threshold=threshold)
+    return MiddleFinger(
+        palm=located(Path("palm")), landmark=located(Path("landmark")), threads=1, threshold=threshold
+    )
 
 
 @pytest.mark.parametrize(("score", "is_flagged"), [(0.5, True), (0.499, False), (1.0, True), (0.0, False)])
@@ -282,17 +281,52 @@ def test_provenance_gets_every_hand_and_says_which_shows_the_finger() -> None:
 
 
 def test_provenance_names_both_files_and_the_device() -> None:
-    info = unloaded().info
+    info = middle_finger().info
     assert (info.name, info.precision, info.device) == ("mediapipe-hands-full", "fp32", "cpu")
-    assert info.weights_sha256 == f"{PALM_SHA256}+{LANDMARK_SHA256}"
+    assert info.weights_sha256 == f"{find_artifact(PALM).sha256}+{find_artifact(LANDMARK).sha256}"
 
 
-def test_missing_and_other_weights_are_refused_with_file_and_command(tmp_path: Path) -> None:
+def test_provenance_names_the_user_s_own_files_by_their_own_names_and_digests(tmp_path: Path) -> None:
+    for name in ("mine", "ours"):
+        (tmp_path / f"{name}.tflite").write_text(name)
+    palm, landmark = (located(tmp_path / f"{name}.tflite") for name in ("mine", "ours"))
+    info = MiddleFinger(palm=palm, landmark=landmark, threads=1).info
+    assert info.name == "mine+ours"
+    assert info.weights_sha256 == f"{palm().sha256}+{landmark().sha256}"
+
+
+def test_the_files_are_looked_for_once() -> None:
+    looked: list[Path] = []
+
+    def looking(path: Path) -> Callable[[], WeightsFile]:
+        return lambda: looked.append(path) or located(path)()  # type: ignore[func-returns-value]
+
     palm, landmark = mediapipe_weights()
-    missing = MiddleFinger(palm=palm, landmark=tmp_path / "none.tflite", threads=1)
-    with pytest.raises(WeightsError, match=r"none\.tflite: run `streamapp models fetch`"):
-        missing.check_weights()
-    swapped = MiddleFinger(palm=landmark, landmark=palm, threads=1)
-    for refused in (swapped.check_weights, swapped.load):
-        with pytest.raises(WeightsError, match=rf"{LANDMARK_SHA256} and not {PALM_SHA256}"):
+    model = MiddleFinger(palm=looking(palm), landmark=looking(landmark), threads=1)
+    assert not looked
+    model.check_weights()
+    model.load()
+    assert model.info
+    assert looked == [palm, landmark]
+
+
+def test_a_missing_file_is_an_error_of_whoever_looks_for_it() -> None:
+    def missing() -> WeightsFile:
+        raise WeightsError("hand_landmark_full.tflite is missing")
+
+    model = MiddleFinger(palm=located(mediapipe_weights()[0]), landmark=missing, threads=1)
+    for refused in (model.check_weights, model.load):
+        with pytest.raises(WeightsError, match="hand_landmark_full"):
             refused()
+
+
+def test_the_two_networks_in_each_other_s_place_are_refused() -> None:
+    palm, landmark = map(located, mediapipe_weights())
+    with pytest.raises(WeightsError, match=r"hand_landmark_full\.tflite takes no 192 px pictures"):
+        MiddleFinger(palm=landmark, landmark=palm, threads=1).load()
+
+
+def test_a_network_that_answers_in_other_shapes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middle_finger_module, "ANCHOR_CENTRES", np.zeros((896, 2)))
+    with pytest.raises(WeightsError, match=r"palm_detection_full\.tflite is another one: .*2016.*896"):
+        middle_finger().load()

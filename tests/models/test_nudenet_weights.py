@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from streamapp.errors import WeightsError
 from streamapp.models import nudenet
@@ -51,6 +53,24 @@ def test_a_network_with_other_inputs_and_outputs_is_refused(tmp_path: Path) -> N
     path = tmp_path / "identity.onnx"
     path.write_bytes(identity_network())
     with pytest.raises(WeightsError, match=r"identity\.onnx is no NudeNet v3 detector"):
+        make(weights=path).load()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 320, 320), ("batch", 3, 640, 640), ("batch", 1, 320, 320)])
+def test_a_network_for_pictures_of_another_size_or_one_at_a_time_is_refused(
+    tmp_path: Path, shape: tuple[int | str, ...]
+) -> None:
+    answer = numpy_helper.from_array(np.zeros((1, 22, 4), np.float32))
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["output0"], value=answer)],
+        "always_the_same",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, (1, 22, 4))],
+    )
+    path = tmp_path / "mine.onnx"
+    opset = helper.make_opsetid("", 17)
+    path.write_bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
+    with pytest.raises(WeightsError, match=r"mine\.onnx takes pictures .* expected \(batch, 3, 320, 320\)"):
         make(weights=path).load()
 
 

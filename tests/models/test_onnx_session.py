@@ -1,10 +1,15 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from onnxruntime.capi._pybind_state import EPFail
 
 from streamapp.errors import SettingsError, WeightsError
 from streamapp.models import onnx_session
 from streamapp.models.onnx_session import chosen_device, open_session
+from streamapp.models.store import Store
+from streamapp.settings import Settings
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
@@ -32,7 +37,8 @@ def test_a_device_that_this_onnxruntime_has_not_is_refused_and_not_replaced_by_t
     ("setting", "providers", "device"),
     [
         ("auto", ["CPUExecutionProvider"], "cpu"),
-        ("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda"),
+        ("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda:0"),
+        ("cuda", ["CPUExecutionProvider"], "cuda:0"),
         ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], "cpu"),
         ("cuda:1", ["CPUExecutionProvider"], "cuda:1"),
     ],
@@ -43,3 +49,24 @@ def test_auto_means_cuda_where_onnxruntime_has_it_and_anything_else_is_strict(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
 
     assert chosen_device(setting) == device
+
+
+class FailedDevice:
+    """What is beneath a session, on a device that has failed."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, *_: Any) -> None:
+        raise EPFail("the device is gone")
+
+
+def test_a_device_that_fails_is_an_error_and_the_cpu_does_not_take_over() -> None:
+    path = Store(Settings()).locate("nudenet").path
+    session = open_session(path, what="The test weights", threads=1, device="cpu")
+    session._sess = FailedDevice(session._sess)
+    with pytest.raises(EPFail):
+        session.run(None, {"images": np.zeros((1, 3, 320, 320), np.float32)})

@@ -170,6 +170,13 @@ def test_a_run_that_was_broken_off_goes_on_from_its_checkpoint(data: Path, tmp_p
     assert torch.isfinite(exported.model.encode_text(exported.tokenizer(["dog"]))).all()
 
 
+def test_a_batch_larger_than_there_are_concepts_is_refused(data: Path, tmp_path: Path) -> None:
+    """It would be waited for without end."""
+    training = Training(data, tmp_path, Plan(steps=1, batch=8, backgrounds=16), lambda line: None)
+    with pytest.raises(ValueError, match="7 concepts, too few for a batch of 8"):
+        training.train()
+
+
 def test_a_package_with_another_digest_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "packages" / PACKAGES[0].archive_name
     archive.parent.mkdir()

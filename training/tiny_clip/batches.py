@@ -49,6 +49,8 @@ class Batches:
         self._drawings: dict[int, list[int]] = {}
         for picture in learnt_from.tolist():
             self._drawings.setdefault(int(pictures.concept[picture]), []).append(picture)
+        if len(self._drawings) < size:
+            raise ValueError(f"There are {len(self._drawings)} concepts, too few for a batch of {size}.")
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches without end; at most one is made ahead."""
