@@ -20,34 +20,13 @@ import orjson
 from machine import machine_facts
 from pydantic import BaseModel, create_model
 
+from streamapp.local.events import make_event
 from streamapp.records import ModelAttributes, ResultRow, format_time, read_event
 
 CALLS_PER_ROUND = 1000
 
-EVENT = json.dumps(
-    {
-        "app_version_id": "2.17.0",
-        "country": "co",
-        "device_id": "32462456-a204-e251-d25e-2096652e993e",
-        "event_properties": {
-            "action_time": "2022-06-10 01:21:01",
-            "target_user_image_url": "https://cdn.example.com/user/profile/7c754bea1aa6672b/5e459c67de6fec5d.png",
-            "target_user_name": "example_name",
-            "target_user_username": "example_name",
-            "target_user_id": 37217839,
-            "target_user_country": None,
-            "target_user_locale": "en",
-            "uid": 37217839,
-        },
-        "event_time": "2022-06-10 01:21:01",
-        "os_name": "android",
-        "platform": "android",
-        "session_id": None,
-        "user_id": "37217839",
-        "process_time": "2022-06-10 01:21:01.521300",
-        "hour": "1",
-    }
-).encode()
+IMAGE_URL = "https://cdn.example.com/user/profile/7c754bea1aa6672b/5e459c67de6fec5d.png"
+EVENT = make_event("37217839", IMAGE_URL)
 
 PROVENANCE: dict[str, Any] = {
     "source": {"topic": "modify_user", "partition": 3, "offset": 41210},
@@ -150,7 +129,7 @@ def example_row() -> ResultRow:
     return ResultRow(
         UID="37217839",
         USERNAME="example_name",
-        IMAGE_URL="https://cdn.example.com/user/profile/7c754bea1aa6672b/5e459c67de6fec5d.png",
+        IMAGE_URL=IMAGE_URL,
         COUNTRY="co",
         EVENT_TIME="2022-06-10 01:21:01",
         MESSAGE_RECEIVE_TIME=format_time(datetime(2022, 6, 21, 2, 18, 4, 776753, tzinfo=UTC)),

@@ -1,6 +1,6 @@
 """From an event and its models' reports to its result row. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,8 +55,8 @@ class Composer:
             MESSAGE_RECEIVE_TIME=format_time(received_at),
             TOTAL_DURATION=round(total_s, 3),
             MODEL_ATTRIBUTES=attributes,
-            PREDICTED_PRIMARY_CATEGORY=", ".join(name for v in verdicts for name in v.primary_categories),
-            PREDICTED_SECONDARY_CATEGORY=", ".join(name for v in verdicts for name in v.secondary_categories),
+            PREDICTED_PRIMARY_CATEGORY=_joined(v.primary_categories for v in verdicts),
+            PREDICTED_SECONDARY_CATEGORY=_joined(v.secondary_categories for v in verdicts),
             MODEL_VERSION=self.model_version,
             TO_BE_MODERATED=row_to_be_moderated(
                 {report.name: report.outcome for report in reports}, self.policy.modes
@@ -104,6 +104,11 @@ class Composer:
             "mode": self.policy.modes[report.name],
             **columns,
         }
+
+
+def _joined(categories: Iterable[Sequence[str]]) -> str:
+    """The categories of all models as the row has them, none twice."""
+    return ", ".join(dict.fromkeys(name for names in categories for name in names))
 
 
 def _has_fields_of_its_own(report: ModelReport) -> bool:

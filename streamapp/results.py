@@ -1,21 +1,18 @@
-"""Reads result rows back from Kafka, without a consumer group, so that it takes nothing from anyone."""
+"""Reads result rows back from Kafka."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from streamapp.errors import BrokerError
-from streamapp.kafka import client_options
+from streamapp.reading import open_reader, read_errors
 from streamapp.records import ResultRow, read_row
 from streamapp.settings import Settings
-from streamapp.topics import ensure_topics
 
-REQUEST_TIMEOUT_MS = 10_000
 POLL_MS = 500
 # Longest time without a record while there are more to read.
 STALLED_AFTER_S = 30.0
@@ -32,10 +29,10 @@ class PublishedRow:
 class ResultsReader:
     """The rows of the results topic, over all of its partitions."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], brokers: str) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, settings: Settings) -> None:
         self._consumer = consumer
-        self._partitions = partitions
-        self._brokers = brokers
+        self._partitions = sorted(consumer.assignment())
+        self._settings = settings
 
     async def latest(self, count: int | None) -> list[PublishedRow]:
         """The newest `count` rows that are there now (None: all), oldest first.
@@ -45,7 +42,7 @@ class ResultsReader:
         Raises:
             BrokerError: the broker stopped answering.
         """
-        with _translated(self._brokers):
+        with read_errors(self._settings):
             begin = await self._consumer.beginning_offsets(self._partitions)
             end = await self._consumer.end_offsets(self._partitions)
         for partition in self._partitions:
@@ -76,11 +73,13 @@ class ResultsReader:
             if records:
                 progress_at = clock()
             elif clock() - progress_at > STALLED_AFTER_S:
-                raise BrokerError(f"The broker at {self._brokers} sent nothing for {STALLED_AFTER_S:.0f} s.")
+                raise BrokerError(
+                    f"The broker at {self._settings.brokers} sent nothing for {STALLED_AFTER_S:.0f} s."
+                )
         return rows
 
     async def _poll(self) -> list[ConsumerRecord]:
-        with _translated(self._brokers):
+        with read_errors(self._settings):
             batches = await self._consumer.getmany(timeout_ms=POLL_MS)
         return [record for records in batches.values() for record in records]
 
@@ -102,30 +101,5 @@ async def open_results(settings: Settings) -> AsyncIterator[ResultsReader]:
     Raises:
         BrokerError: the broker can't be reached, or has no such topic.
     """
-    states = await ensure_topics(settings, create=False)
-    count = next(state.partitions for state in states if state.name == settings.results_topic)
-    if not count:
-        raise BrokerError(
-            f"The broker at {settings.brokers} has no topic {settings.results_topic}: "
-            "`streamapp topics` creates what is missing."
-        )
-    partitions = [TopicPartition(settings.results_topic, number) for number in range(count)]
-    consumer = AIOKafkaConsumer(
-        enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings)
-    )
-    try:
-        with _translated(settings.brokers):
-            await consumer.start()
-        consumer.assign(partitions)
-        yield ResultsReader(consumer, partitions, settings.brokers)
-    finally:
-        await consumer.stop()
-
-
-@contextmanager
-def _translated(brokers: str) -> Iterator[None]:
-    """Kafka's errors as ours; never around the caller's code, whose OSErrors are its own."""
-    try:
-        yield
-    except (KafkaError, OSError) as exc:
-        raise BrokerError(f"The broker at {brokers} does not answer: {exc!r}.") from exc
+    async with open_reader(settings, [settings.results_topic]) as consumer:
+        yield ResultsReader(consumer, settings)

@@ -1,7 +1,7 @@
 """The three topics: what they should be, what the broker has, and creating what is missing."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -70,6 +70,20 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
         TopicState(name, role, after.get(name, created if name in missing else 0), name in missing)
         for name, role in roles.items()
     ]
+
+
+def require_topics(settings: Settings, topics: Iterable[TopicState]) -> None:
+    """Make sure that the broker has all of these topics.
+
+    Raises:
+        BrokerError: it lacks some.
+    """
+    missing = [topic.name for topic in topics if not topic.partitions]
+    if missing:
+        raise BrokerError(
+            f"The broker at {settings.brokers} has no topic {', '.join(missing)}: "
+            "`streamapp topics` creates what is missing."
+        )
 
 
 class _Causes(logging.Filter):

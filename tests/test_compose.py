@@ -119,6 +119,14 @@ def test_a_tagger_tags_and_moderates_nothing() -> None:
     assert "COOP_TO_BE_MODERATED" not in row["MODEL_ATTRIBUTES"]
 
 
+def test_a_category_of_two_taggers_is_named_once() -> None:
+    tags = Verdict(True, {}, ("selfies", "dance"), ("selfie",))
+    row = compose(FETCHED, [report(TaggingModel(), tags), report(TaggingModel(), tags)])
+
+    assert row["PREDICTED_PRIMARY_CATEGORY"] == "selfies, dance"
+    assert row["PREDICTED_SECONDARY_CATEGORY"] == "selfie"
+
+
 @pytest.mark.parametrize(
     ("obtained", "status"),
     [

@@ -1,15 +1,14 @@
-"""docs/add-a-model.md, followed step by step: its file, its lines of registry, its line of policy."""
+"""docs/add-a-model.md, followed step by step: its file, its line of policy."""
 
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import invalidate_caches
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +17,19 @@ from fakes import frame_of
 from streamapp.compose import Composer
 from streamapp.errors import FetchError, SettingsError
 from streamapp.media import Frame, Picture
-from streamapp.models import registry
+from streamapp.models import added
 from streamapp.models.ensemble import Ensemble
+from streamapp.models.registry import build_ensemble, build_models
 from streamapp.obtain import Obtained
 from streamapp.policy import DEFAULT_FILE, Mode, Policy, load_policy
 from streamapp.reasons import Reason
 from streamapp.records import Event, ResultRow, read_row
-from streamapp.settings import Settings, checks
+from streamapp.settings import Settings, load_settings
+from streamapp.settings.checks import known_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "add-a-model.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-(MODEL_FILE, KNOWN_MODELS_LINE, REGISTRY_LINE) = [text for language, text in BLOCKS if language == "python"]
+(MODEL_FILE,) = [text for language, text in BLOCKS if language == "python"]
 (POLICY_LINE,) = [text for language, text in BLOCKS if language == "yaml"]
 (ROW_PART,) = [text for language, text in BLOCKS if language == "json"]
 
@@ -37,26 +38,20 @@ GREY = (frame_of(120),)
 HALF_BLACK = (Frame(np.concatenate([BLACK[0].pixels, GREY[0].pixels])),)
 
 
-def module_of(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module as if the source were its file."""
-    module = ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(source, name, "exec"), module.__dict__)
-    return module
+def add(name: str, content: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a file into the package of added models, as far as this test can see."""
+    (folder / f"{name}.py").write_text(content, "utf-8")
+    monkeypatch.setattr(added, "__path__", [*added.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, f"{added.__name__}.{name}", raising=False)
+    invalidate_caches()
 
 
 @pytest.fixture
-def edited_registry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The registry after the page's steps 1 and 2."""
-    module_of("streamapp.models.dark", MODEL_FILE, monkeypatch)
-    known: dict[str, Any] = {}
-    exec(KNOWN_MODELS_LINE, known)
-    monkeypatch.setattr(checks, "KNOWN_MODELS", known["KNOWN_MODELS"])
-    source = Path(registry.__file__).read_text("utf-8")
-    first_line = '        "nudenet": lambda: ModelSpec(\n'
-    assert source.count(first_line) == 1
-    source = source.replace(first_line, REGISTRY_LINE + first_line)
-    return module_of("edited_registry", source + "\nfrom streamapp.models.dark import Dark\n", monkeypatch)
+def with_dark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The page's step 1."""
+    add("dark", MODEL_FILE, tmp_path, monkeypatch)
+    yield
+    sys.modules.pop("streamapp.models.added.dark", None)
 
 
 def policy_in(mode: Mode, folder: Path) -> Policy:
@@ -68,15 +63,15 @@ def policy_in(mode: Mode, folder: Path) -> Policy:
 
 
 @asynccontextmanager
-async def ensemble_of(edited: ModuleType, policy: Policy) -> AsyncIterator[Ensemble]:
+async def ensemble_of(policy: Policy) -> AsyncIterator[Ensemble]:
     with ThreadPoolExecutor(1) as cpu:
-        async with edited.build_ensemble(Settings(models=("dark",)), policy, cpu) as ensemble:
+        async with build_ensemble(Settings(models=("dark",)), policy, cpu) as ensemble:
             yield ensemble
 
 
-async def row_of(frames: tuple[Frame, ...] | None, edited: ModuleType, policy: Policy) -> ResultRow:
+async def row_of(frames: tuple[Frame, ...] | None, policy: Policy) -> ResultRow:
     """The row of a picture of these frames, None for one that is not found, as it is read from the topic."""
-    async with ensemble_of(edited, policy) as ensemble:
+    async with ensemble_of(policy) as ensemble:
         if frames is None:
             obtained = Obtained(None, FetchError(Reason.NOT_FOUND, "404", attempts=1))
             reports = ensemble.failed(Reason.NOT_FOUND)
@@ -100,15 +95,15 @@ async def row_of(frames: tuple[Frame, ...] | None, edited: ModuleType, policy: P
         ("shadow", None, True, False),
     ],
 )
+@pytest.mark.usefixtures("with_dark")
 async def test_the_documented_model_has_a_say_when_enforced_and_none_in_shadow(
     mode: Mode,
     frames: tuple[Frame, ...] | None,
     is_flagged: bool,
     is_to_be_moderated: bool,
-    edited_registry: ModuleType,
     tmp_path: Path,
 ) -> None:
-    row = await row_of(frames, edited_registry, policy_in(mode, tmp_path))
+    row = await row_of(frames, policy_in(mode, tmp_path))
 
     model = row.MODEL_ATTRIBUTES.PROVENANCE["models"]["dark"]
     assert row.TO_BE_MODERATED is is_to_be_moderated
@@ -117,8 +112,9 @@ async def test_the_documented_model_has_a_say_when_enforced_and_none_in_shadow(
     assert row.MODEL_ATTRIBUTES.statuses() == {"DARK": 403 if frames is None else 0}
 
 
-async def test_the_row_has_what_the_page_says(edited_registry: ModuleType, tmp_path: Path) -> None:
-    row = await row_of(BLACK, edited_registry, policy_in("shadow", tmp_path))
+@pytest.mark.usefixtures("with_dark")
+async def test_the_row_has_what_the_page_says(tmp_path: Path) -> None:
+    row = await row_of(BLACK, policy_in("shadow", tmp_path))
 
     shown = json.loads(ROW_PART)["models"]["dark"]
     found = row.MODEL_ATTRIBUTES.PROVENANCE["models"]["dark"]
@@ -127,12 +123,38 @@ async def test_the_row_has_what_the_page_says(edited_registry: ModuleType, tmp_p
     assert found == shown
 
 
-def test_without_the_line_of_policy_the_worker_says_which_one_is_missing(edited_registry: ModuleType) -> None:
+def test_the_example_is_as_short_as_it_is_said_to_be() -> None:
+    assert sum(bool(line.strip()) for line in MODEL_FILE.splitlines()) <= 30
+
+
+@pytest.mark.usefixtures("with_dark")
+def test_the_file_alone_makes_the_model_known() -> None:
+    assert "dark" in known_models()
+    assert load_settings({"STREAMAPP_MODELS": "nudenet,dark"}).models == ("nudenet", "dark")
+
+
+@pytest.mark.usefixtures("with_dark")
+def test_without_the_line_of_policy_the_worker_says_which_one_is_missing() -> None:
     with pytest.raises(SettingsError, match=r"add `dark: \{mode: shadow\}`"):
-        edited_registry.build_models(Settings(models=("dark",)), load_policy())
+        build_models(Settings(models=("dark",)), load_policy())
 
 
-@pytest.mark.usefixtures("edited_registry")
-def test_a_known_model_that_the_registry_does_not_make_is_never_left_out(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="dark"):
-        registry.build_models(Settings(models=("nudenet", "dark")), policy_in("enforce", tmp_path))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"dark\.py defines no `model_spec\(settings, policy\)`"),
+        (
+            MODEL_FILE.replace('"dark", "DARK"', '"black", "DARK"'),
+            r"dark\.py makes black: .* name of its file",
+        ),
+        (MODEL_FILE.replace('"dark", "DARK"', '"dark", "NN"'), r"dark\.py has the prefix NN"),
+    ],
+    ids=["no spec", "another name", "another model's columns"],
+)
+def test_a_file_that_makes_no_model_of_its_own_stops_the_worker(
+    content: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("dark", content, tmp_path, monkeypatch)
+    with pytest.raises(SettingsError, match=message):
+        build_models(Settings(models=("dark",)), policy_in("shadow", tmp_path))
+    sys.modules.pop("streamapp.models.added.dark")

@@ -7,7 +7,7 @@ import pytest
 from streamapp.errors import BrokerError
 from streamapp.local.broker import free_port
 from streamapp.settings import Settings
-from streamapp.topics import TopicState, ensure_topics
+from streamapp.topics import TopicState, ensure_topics, require_topics
 
 
 async def test_missing_topics_are_created_with_the_partitions_of_the_setting(
@@ -37,6 +37,13 @@ async def test_looking_creates_nothing(kafka_settings: Settings) -> None:
     for _ in range(2):
         states = await ensure_topics(kafka_settings, create=False)
         assert [(state.partitions, state.is_new) for state in states] == [(0, False)] * 3
+
+
+def test_topics_that_are_missing_are_all_named_with_what_creates_them() -> None:
+    topics = [TopicState("a", "events", 0), TopicState("b", "results", 3), TopicState("c", "dead letters", 0)]
+    require_topics(Settings(), topics[1:2])
+    with pytest.raises(BrokerError, match=r"has no topic a, c: `streamapp topics` creates"):
+        require_topics(Settings(), topics)
 
 
 async def test_a_broker_that_is_away_is_one_error_that_says_why(caplog: pytest.LogCaptureFixture) -> None:

@@ -142,11 +142,11 @@ def _check_topics(topics: Sequence[tuple[str, int]]) -> Check:
 def check_weights(settings: Settings) -> Check:
     """The weights of each model that is on are there, are the expected ones, and know photos."""
     try:
-        names, problems = _look_for_weights(settings)
+        names = _look_for_weights(settings)
     except SettingsError as exc:
         return Check("weights", State.FAIL, str(exc), "`streamapp policy check` looks at the policy alone.")
-    if problems:
-        return Check("weights", State.FAIL, " ".join(problems), "See what each sentence says.")
+    except WeightsError as exc:
+        return Check("weights", State.FAIL, str(exc), "See what each sentence says.")
     detail = f"{', '.join(names)}: there, digest as expected."
     tiny = _models_with_the_tiny_clip(settings)
     if not tiny:
@@ -160,24 +160,19 @@ def check_weights(settings: Settings) -> Check:
     )
 
 
-def _look_for_weights(settings: Settings) -> tuple[list[str], list[str]]:
-    """The networks that are on, and a sentence on each whose weights are missing or wrong.
+def _look_for_weights(settings: Settings) -> list[str]:
+    """The networks that are on, whose weights are all as expected.
 
     Raises:
         SettingsError: the policy or a setting rules a model out.
+        WeightsError: weights are missing or wrong.
     """
-    from streamapp.models.registry import model_specs
+    from streamapp.models import registry
     from streamapp.policy import load_policy
 
-    specs = model_specs(settings, load_policy(settings.policy_file))
-    problems: list[str] = []
-    for spec in specs.values():
-        try:
-            # Making one looks for its files already where the store has to find them.
-            spec.make().check_weights()
-        except WeightsError as exc:
-            problems.append(str(exc))
-    return list(specs), problems
+    policy = load_policy(settings.policy_file)
+    registry.check_weights(settings, policy)
+    return list(registry.model_specs(settings, policy))
 
 
 def _models_with_the_tiny_clip(settings: Settings) -> list[str]:

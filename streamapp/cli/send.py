@@ -11,7 +11,6 @@ from typing import IO
 import click
 from rich.console import Console
 
-from streamapp.errors import BrokerError
 from streamapp.local.display import counted, make_console
 from streamapp.local.events import make_event, read_lines
 from streamapp.local.outcomes import Outcome, OutcomeReader, leaves_a_record
@@ -20,7 +19,7 @@ from streamapp.local.sending import send_values
 from streamapp.logs import configure_logs
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings, load_settings
-from streamapp.topics import ensure_topics
+from streamapp.topics import ensure_topics, require_topics
 
 _FIRST_USER_ID = 37_000_001
 
@@ -127,11 +126,7 @@ def _local_files(sources: Sequence[str]) -> dict[str, Path]:
 
 async def _check_topic(settings: Settings) -> None:
     topics = await ensure_topics(settings, create=False)
-    if any(topic.name == settings.events_topic and topic.partitions == 0 for topic in topics):
-        raise BrokerError(
-            f"The broker at {settings.brokers} has no topic {settings.events_topic}; "
-            "create it with: streamapp topics"
-        )
+    require_topics(settings, [topic for topic in topics if topic.name == settings.events_topic])
 
 
 def _events_for(urls: Iterable[str], user_id: str | None) -> Iterable[bytes]:

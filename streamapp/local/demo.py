@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamapp.errors import StreamappError, WeightsError
+from streamapp.errors import StreamappError
 from streamapp.local.broker import EmbeddedBroker, free_port
 from streamapp.local.demo_cases import DemoCase, ExpectedNothing, demo_cases
 from streamapp.local.display import counted, step
@@ -154,10 +154,7 @@ def _write_policy(folder: Path) -> Path:
 def _fetch_missing(settings: Settings) -> None:
     store = Store(settings)
     for name in needed_artifacts(settings):
-        try:
-            store.locate(name)
-        except WeightsError:
-            store.fetch(name)
+        store.fetch(name)
 
 
 def _settings(bootstrap_servers: str, models: str, policy_file: Path) -> dict[str, str]:

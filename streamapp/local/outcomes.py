@@ -8,17 +8,16 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streamapp.errors import BrokerError, EventError
 from streamapp.kafka import client_options
+from streamapp.reading import REQUEST_TIMEOUT_MS, open_reader, read_errors
 from streamapp.records import ResultRow, SourcePosition, read_event, read_row
 from streamapp.settings import Settings
-from streamapp.topics import ensure_topics
 
-_REQUEST_TIMEOUT_MS = 10_000
 _POLL_S = 0.2
 
 
@@ -52,8 +51,8 @@ def leaves_a_record(value: bytes) -> bool:
 class OutcomeReader:
     """The outcomes that are published from now on, as an async context manager.
 
-    It belongs to no consumer group, so that it takes nothing away from anyone. Kafka's duplicates are
-    passed on; so are, at the start, a few older records where the broker reports end offsets too low.
+    Kafka's duplicates are passed on; so are, at the start, a few older records where the broker reports
+    end offsets too low.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,23 +60,12 @@ class OutcomeReader:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        partitions = await self._partitions()
-        consumer = AIOKafkaConsumer(
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
-            **client_options(self._settings),
-        )
+        topics = [self._settings.results_topic, self._settings.dead_letter_topic]
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(consumer.stop)
-            try:
-                await consumer.start()
-                consumer.assign(partitions)
-                async with asyncio.timeout(_REQUEST_TIMEOUT_MS / 1000):
-                    await consumer.seek_to_end(*partitions)
-            except (KafkaError, OSError) as exc:
-                raise self._unreadable(exc) from exc
-            self._consumer = consumer
+            self._consumer = await stack.enter_async_context(open_reader(self._settings, topics))
+            with read_errors(self._settings):
+                async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+                    await self._consumer.seek_to_end()
             self._stack = stack.pop_all()
         return self
 
@@ -88,10 +76,8 @@ class OutcomeReader:
 
     async def read(self, timeout_s: float) -> list[Outcome]:
         """The next outcomes; empty where none came in time. Records that are none are passed over."""
-        try:
+        with read_errors(self._settings):
             batches = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
-        except KafkaError as exc:
-            raise self._unreadable(exc) from exc
         outcomes = [self._outcome(record) for records in batches.values() for record in records]
         return [outcome for outcome in outcomes if outcome is not None]
 
@@ -124,20 +110,6 @@ class OutcomeReader:
             check()
         return waiting
 
-    async def _partitions(self) -> list[TopicPartition]:
-        topics = await ensure_topics(self._settings, create=False)
-        missing = [topic.name for topic in topics if topic.partitions == 0]
-        if missing:
-            raise BrokerError(
-                f"The broker at {self._settings.brokers} has no topic {' and no '.join(missing)}; "
-                "create them with: streamapp topics"
-            )
-        read = [topic for topic in topics if topic.name != self._settings.events_topic]
-        return [TopicPartition(topic.name, number) for topic in read for number in range(topic.partitions)]
-
-    def _unreadable(self, exc: Exception) -> BrokerError:
-        return BrokerError(f"The broker at {self._settings.brokers} can't be read from: {exc!r}.")
-
     def _outcome(self, record: ConsumerRecord) -> Outcome | None:
         if record.value is None:
             return None
@@ -163,7 +135,7 @@ async def wait_until_committed(
     """
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + timeout_s
-    admin = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_TIMEOUT_MS, **client_options(settings))
+    admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
     try:
         await admin.start()
         while (left := await _uncommitted(admin, settings.group, sources)) and clock() < give_up_at:

@@ -42,12 +42,14 @@ class PreparedFrame:
         tensor: ``(3, 320, 320)`` float32 in [0, 1], the frame in the top left corner, black elsewhere.
         width_px, height_px: of the frame.
         scale: file pixels per frame pixel.
+        origin_px: left and top of the frame in the file.
     """
 
     tensor: Tensor
     width_px: int
     height_px: int
     scale: float
+    origin_px: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +131,12 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
             WeightsError: the weights are missing, or are no network with 320n's inputs and outputs.
             SettingsError: the device can't be had.
         """
-        file = self._require_weights()
+        file = self._file or self._require_weights()
         session = open_session(
             file.path, what="NudeNet's weights", threads=self._threads, device=self._device
         )
         _check_signature(session, file.path)
         self._session = session
-
-    def warm_up(self) -> None:
-        """Run every batch size once."""
-        black = PreparedFrame(np.zeros((3, INPUT_SIDE_PX, INPUT_SIDE_PX), np.float32), 1, 1, 1.0)
-        for size in self.batch_sizes:
-            self.infer([black] * size)
 
     def prepare(self, frame: Frame) -> PreparedFrame:
         """Pad with black on the right and below to a square, scale to 320 x 320 px and to [0, 1].
@@ -157,7 +153,7 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
         if self._channel_order == "package":
             small = small[:, :, ::-1]
         tensor = np.multiply(small.transpose(2, 0, 1), np.float32(1 / 255), dtype=np.float32, order="C")
-        return PreparedFrame(tensor, width, height, frame.scale)
+        return PreparedFrame(tensor, width, height, frame.scale, frame.origin_px)
 
     def infer(self, batch: Sequence[PreparedFrame]) -> Sequence[Tensor]:
         """Run the network once; each answer is ``(22, 2100)`` float32: centre x, y, width, height, scores."""
@@ -169,7 +165,9 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
         """Read the detections and apply the policy to them."""
         if not np.isfinite(raw).all():
             raise ModelError(Reason.MODEL_NOT_FINITE, "NudeNet answered with numbers that are not finite.")
-        detections = read_detections(raw, prepared.width_px, prepared.height_px, prepared.scale)
+        detections = read_detections(
+            raw, prepared.width_px, prepared.height_px, prepared.scale, prepared.origin_px
+        )
         policy = self._policy
         return NudeNetFinding(
             detections=detections,
@@ -220,4 +218,15 @@ def _check_signature(session: Any, path: Path) -> None:
         raise WeightsError(
             f"The network at {path} is no NudeNet v3 detector: it has the inputs {names} and outputs of "
             f"{[node.shape for node in outputs]}, expected images and (batch, {4 + len(LABELS)}, anchors)."
+        )
+    shape = inputs[0].shape
+    # A length that is not fixed is a name or None.
+    wanted = (None, 3, INPUT_SIDE_PX, INPUT_SIDE_PX)
+    is_fixed_otherwise = [
+        isinstance(found, int) and found != fit for found, fit in zip(shape, wanted, strict=False)
+    ]
+    if len(shape) != len(wanted) or any(is_fixed_otherwise):
+        raise WeightsError(
+            f"The network at {path} takes pictures {shape}, expected (batch, 3, {INPUT_SIDE_PX}, "
+            f"{INPUT_SIDE_PX}) with a batch of any size: export it anew."
         )

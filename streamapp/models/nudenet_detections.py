@@ -51,7 +51,13 @@ class Detection:
     box_px: tuple[float, float, float, float]
 
 
-def read_detections(raw: Tensor, width_px: int, height_px: int, scale: float) -> tuple[Detection, ...]:
+def read_detections(
+    raw: Tensor,
+    width_px: int,
+    height_px: int,
+    scale: float,
+    origin_px: tuple[float, float] = (0.0, 0.0),
+) -> tuple[Detection, ...]:
     """Turn one answer of the network into detections, best first.
 
     1. Keep the anchors whose best class scores more than `SCORE_FLOOR`.
@@ -63,6 +69,7 @@ def read_detections(raw: Tensor, width_px: int, height_px: int, scale: float) ->
             input, then a score in [0, 1] for each of `LABELS`.
         width_px, height_px: of the frame.
         scale: file pixels per frame pixel.
+        origin_px: left and top of the frame, in pixels of the file.
     """
     # 1: the nudenet package cuts at 0.2 here and at 0.25 in step 3, which is the same
     best_scores = raw[4:].max(axis=0)
@@ -76,7 +83,9 @@ def read_detections(raw: Tensor, width_px: int, height_px: int, scale: float) ->
     # 3: the same function and values as in the nudenet package
     kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), SCORE_FLOOR, MAX_OVERLAP)
     return tuple(
-        Detection(LABELS[classes[index]], float(scores[index]), _box_px(boxes[index] * scale))
+        Detection(
+            LABELS[classes[index]], float(scores[index]), _box_px(boxes[index] * scale + (*origin_px, 0, 0))
+        )
         for index in kept
     )
 

@@ -180,6 +180,7 @@ def _problems(taxonomy: Taxonomy) -> Iterator[_Problem]:
 
 def _rule_problems(taxonomy: Taxonomy) -> Iterator[_Problem]:
     primaries, secondaries = taxonomy.primaries, taxonomy.secondaries
+    yield from _repeated_rules(taxonomy)
     for index, extra_rule in enumerate(taxonomy.extra_candidates):
         at: tuple[str | int, ...] = ("extra_candidates", index)
         yield from _unknown((*at, "with_primary"), extra_rule.with_primary, primaries, "primary")
@@ -195,6 +196,19 @@ def _rule_problems(taxonomy: Taxonomy) -> Iterator[_Problem]:
         at = ("added_primaries", index)
         yield from _unknown((*at, "with_secondary"), added.with_secondary, secondaries, "secondary")
         yield from _unknown((*at, "primary"), added.primary, primaries, "primary")
+
+
+def _repeated_rules(taxonomy: Taxonomy) -> Iterator[_Problem]:
+    """Rules that stand there twice; of two renames of one secondary only the second would count."""
+    extras = taxonomy.extra_candidates
+    yield from _repeated(("extra_candidates",), [rule.with_primary for rule in extras], "with_primary")
+    for index, rule in enumerate(extras):
+        names = [extra.secondary for extra in rule.add]
+        yield from _repeated(("extra_candidates", index, "add"), names, "secondary")
+    renamed = [f"{rule.secondary} beside {rule.with_primary}" for rule in taxonomy.secondary_renames]
+    yield from _repeated(("secondary_renames",), renamed, "secondary")
+    added = [f"{rule.primary} with {rule.with_secondary}" for rule in taxonomy.added_primaries]
+    yield from _repeated(("added_primaries",), added, "primary")
 
 
 def _repeated(location: tuple[str | int, ...], names: Collection[str], *key: str) -> Iterator[_Problem]:

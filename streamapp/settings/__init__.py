@@ -3,7 +3,6 @@
 `load_settings` reads the environment and the `.env` file; nothing else does.
 """
 
-from streamapp.settings.checks import KNOWN_MODELS
 from streamapp.settings.fields import Settings
 from streamapp.settings.kinds import Names
 from streamapp.settings.loading import (
@@ -15,7 +14,6 @@ from streamapp.settings.loading import (
 from streamapp.settings.origins import Origin
 
 __all__ = [
-    "KNOWN_MODELS",
     "LoadedSettings",
     "Names",
     "Origin",

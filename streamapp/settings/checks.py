@@ -1,10 +1,13 @@
 """What single values must look like, beyond their type and bound: pure functions for the fields."""
 
 import os
+import pkgutil
 import re
 from pathlib import Path
 
-KNOWN_MODELS = ("nudenet", "mfd", "clip", "coop")
+from streamapp.models import added
+
+BUILT_IN_MODELS = ("nudenet", "mfd", "clip", "coop")
 """Names alone: the settings must load without the models' libraries. The registry says how each is made."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -73,6 +76,12 @@ def check_ports(ports: tuple[str, ...]) -> tuple[str, ...]:
     return ports
 
 
+def known_models() -> tuple[str, ...]:
+    """Every model by name: the built-in ones and the files of `streamapp.models.added`; imports none."""
+    found = sorted(module.name for module in pkgutil.iter_modules(added.__path__))
+    return (*BUILT_IN_MODELS, *(name for name in found if name not in BUILT_IN_MODELS))
+
+
 def check_models(models: tuple[str, ...]) -> tuple[str, ...]:
     """Make sure that the models exist, each once; names are matched without regard to case.
 
@@ -80,12 +89,14 @@ def check_models(models: tuple[str, ...]) -> tuple[str, ...]:
         ValueError: none, an unknown one, or one twice.
     """
     names = tuple(name.lower() for name in models)
-    known = ", ".join(KNOWN_MODELS)
+    known = known_models()
     if not names:
-        raise ValueError(f"must name at least one model; this version has {known}")
-    unknown = [name for name in dict.fromkeys(names) if name not in KNOWN_MODELS]
+        raise ValueError(f"must name at least one model; this version has {', '.join(known)}")
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
-        raise ValueError(f"must name known models; {', '.join(unknown)} is not one; this version has {known}")
+        raise ValueError(
+            f"must name known models; {', '.join(unknown)} is not one; this version has {', '.join(known)}"
+        )
     if len(set(names)) < len(names):
         raise ValueError("must name each model once")
     return names

@@ -12,7 +12,10 @@ from streamapp.settings.kinds import Device, Digest, Location, ModelNames, Text
 class ModelSettings(BaseModel):
     """Which models are on, their weights, instances, threads and devices."""
 
-    models: ModelNames = Field(default=("nudenet",), description="Models that are on, comma-separated.")
+    models: ModelNames = Field(
+        default=("nudenet", "mfd", "clip", "coop"),
+        description="Models that are on, comma-separated; nudenet alone needs no fetched files.",
+    )
     model_version: Text = Field(
         default="1.0.0", description="MODEL_VERSION of the rows; change it with any weights or policy."
     )

@@ -55,7 +55,7 @@ def nobody() -> str:
 
 def run(**env: str) -> tuple[int, dict[str, str], str]:
     """The exit code, check → state, and the output."""
-    result = CliRunner().invoke(group, ["doctor"], env=env)
+    result = CliRunner().invoke(group, ["doctor"], env={"STREAMAPP_MODELS": "nudenet", **env})
     words = [line.split() for line in result.stdout.splitlines()]
     states = {row[0]: row[1] for row in words if len(row) > 1 and row[0] in ALL_CHECKS}
     return result.exit_code, states, result.stdout
@@ -165,13 +165,13 @@ def test_a_ca_file_that_is_missing_is_a_failed_broker_check() -> None:
 
 
 def test_weights_that_are_missing_fail_by_path() -> None:
-    assert check_weights(Settings()).state is State.OK
-    check = check_weights(Settings(nudenet_weights=Path("gone.onnx")))
+    assert check_weights(Settings(models=("nudenet",))).state is State.OK
+    check = check_weights(Settings(models=("nudenet",), nudenet_weights=Path("gone.onnx")))
     assert check.state is State.FAIL
     assert "gone.onnx" in check.detail
 
 
-def test_weights_that_are_looked_for_when_a_model_is_made_fail_and_hide_no_other(tmp_path: Path) -> None:
+def test_weights_that_are_missing_do_not_hide_each_other(tmp_path: Path) -> None:
     check = check_weights(
         Settings(models=("mfd", "nudenet"), model_cache=tmp_path, nudenet_weights=Path("gone.onnx"))
     )

@@ -163,7 +163,7 @@ async def test_a_missing_topic_is_told_with_the_command_that_creates_it(
     process = await send(tmp_path, kafka_variables, "https://cdn.example.com/a.png")
     output = await output_of(process)
     assert process.returncode == 1, output
-    assert f"has no topic {kafka_settings.events_topic}; create it with: streamapp topics" in output
+    assert f"has no topic {kafka_settings.events_topic}: `streamapp topics` creates" in output
     assert "Traceback" not in output
 
 

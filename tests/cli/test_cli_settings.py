@@ -56,7 +56,7 @@ def test_a_secret_is_masked_alike_everywhere() -> None:
 def test_json_has_every_setting_with_its_type() -> None:
     shown = json.loads(run("--json").stdout)
     assert set(shown) == {row.variable for row in setting_rows()}
-    assert shown["STREAMAPP_MODELS"]["value"] == ["nudenet"]
+    assert shown["STREAMAPP_MODELS"]["value"] == ["nudenet", "mfd", "clip", "coop"]
     assert shown["STREAMAPP_SASL_PASSWORD"]["value"] is None
 
 

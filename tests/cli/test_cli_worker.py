@@ -27,7 +27,7 @@ def worker(
         process = subprocess.Popen(
             [sys.executable, "-m", "streamapp", "worker", *arguments],
             cwd=folder,
-            env=kept | variables,
+            env=kept | {"STREAMAPP_MODELS": "nudenet"} | variables,
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -36,7 +36,9 @@ def store(tmp_path: Path, **settings: object) -> Store:
     return Store(Settings.model_validate({"model_cache": tmp_path / "cache", **settings}))
 
 
-def put(tmp_path: Path, name: str, content: bytes, *, receipt: bool = True) -> Path:
+def put(
+    tmp_path: Path, name: str, content: bytes, *, receipt: bool = True, source_sha256: str | None = None
+) -> Path:
     """Put a file into the cache, as a fetch would, or as a person would."""
     path = cached_path(tmp_path / "cache", find_artifact(name))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def put(tmp_path: Path, name: str, content: bytes, *, receipt: bool = True) -> P
         return path
     part = path.with_name("new.part")
     part.write_bytes(content)
-    place(part, path, Receipt(sha256(content), "s3://models/key", sha256(content)))
+    place(part, path, Receipt(sha256(content), "s3://models/key", source_sha256 or sha256(content)))
     return path
 
 
@@ -85,6 +87,7 @@ def test_the_settings_that_the_lock_file_names_exist() -> None:
         ({"models": "clip", "clip_model": "tiny"}, []),
         ({"models": "clip", "clip_model": "ViT-B-16/laion2b_s34b_b88k"}, []),
         ({"models": "clip,coop", "clip_weights": "own.safetensors"}, []),
+        ({"models": "clip,coop", "clip_weights": "own.safetensors", "coop_model": "ViT-B/16"}, []),
         ({"models": "clip,coop", "clip_model": "ViT-B-32"}, ["clip-vit-b-32", "clip-vit-b-16"]),
         ({"models": "coop", "coop_clip_weights": "own.safetensors"}, []),
         ({"models": "coop", "coop_weights": "own.pth"}, ["clip-vit-b-16", "coop"]),
@@ -170,6 +173,41 @@ def test_a_pinned_digest_in_the_settings_counts_more_than_a_receipt(tmp_path: Pa
     assert store(tmp_path, coop_sha256=sha256(CONTENT).upper()).locate("coop").sha256 == sha256(CONTENT)
     with pytest.raises(WeightsError, match=f"{sha256(CONTENT)} and not {'0' * 64}"):
         store(tmp_path, coop_sha256="0" * 64).locate("coop")
+
+
+def test_what_an_older_lock_file_pinned_is_not_accepted_by_its_receipt(tmp_path: Path) -> None:
+    # From the hub's former commit, or converted from the bucket's former archive.
+    put(tmp_path, "clip-vit-b-16", CONTENT)
+    with pytest.raises(WeightsError, match="is another file") as caught:
+        store(tmp_path).locate("clip-vit-b-16")
+    assert find_artifact("clip-vit-b-16").hub.sha256 in str(caught.value)  # type: ignore[union-attr]
+
+
+def test_what_was_converted_from_the_pinned_archive_is_accepted_by_its_receipt(tmp_path: Path) -> None:
+    archive_sha256 = find_artifact("clip-vit-b-16").converted_from_sha256
+    assert archive_sha256 is not None
+    put(tmp_path, "clip-vit-b-16", CONTENT, source_sha256=archive_sha256)
+    assert store(tmp_path).locate("clip-vit-b-16").sha256 == sha256(CONTENT)
+
+
+def test_all_files_that_are_missing_are_one_sentence_with_their_places_and_the_command(
+    tmp_path: Path,
+) -> None:
+    names = ("nudenet", "mfd-palm", "mfd-landmark", "clip-vit-b-16")
+    with pytest.raises(WeightsError) as caught:
+        store(tmp_path).require(names)
+    message = str(caught.value)
+    assert message.startswith("3 model files are missing")
+    for name in names[1:]:
+        assert str(cached_path(tmp_path / "cache", find_artifact(name))) in message
+    assert "`streamapp models fetch`" in message
+    assert message.count(". ") == 0
+
+
+def test_one_file_that_is_missing_is_told_by_its_name(tmp_path: Path) -> None:
+    store(tmp_path).require(["nudenet"])
+    with pytest.raises(WeightsError, match="`streamapp models fetch mfd-palm`"):
+        store(tmp_path).require(["nudenet", "mfd-palm"])
 
 
 def test_a_file_put_by_hand_is_accepted_where_the_lock_file_pins_it(

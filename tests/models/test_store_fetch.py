@@ -27,7 +27,6 @@ from botocore.exceptions import (
 )
 from huggingface_hub import constants
 from model_sources import Files, Proxy, Redirects, serving, torchscript_archive, zipped
-from moto.server import ThreadedMotoServer
 from safetensors.numpy import load_file
 
 from streamapp.errors import WeightsError
@@ -87,28 +86,9 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fetches:
     return Fetches(tmp_path, monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def moto_port() -> Iterator[int]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()[1]
-    server.stop()
-
-
 @pytest.fixture
-def bucket(moto_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
+def bucket(moto_port: int, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The proxy before moto's server, to which AWS_ENDPOINT_URL leads; the bucket ``models`` is empty."""
-    variables = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-    }
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
     proxy = Proxy(moto_port)
     with serving(proxy) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
@@ -404,6 +384,14 @@ def test_the_hub_is_asked_where_the_bucket_lacks_the_object(bucket: Proxy, hub: 
     asked = len(hub[0].requests)
     assert fetch(both) == CONTENT
     assert len(hub[0].requests) == asked
+
+
+def test_a_server_that_sends_more_than_the_file_is_not_listened_to_for_ever(hub: Hub, fetch: Fetches) -> None:
+    _, storage = hub
+    storage.files[HUB_PATH] = CONTENT * 10
+    with pytest.raises(WeightsError, match="more than the file's 300000 bytes come"):
+        fetch(FROM_HUB)
+    assert sum(path.stat().st_size for path in (fetch.cache / "net").iterdir()) <= len(CONTENT)
 
 
 # Wheels

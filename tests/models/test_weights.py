@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from streamapp.errors import WeightsError
+from streamapp.models import weights
 from streamapp.models.weights import WeightsFile, package_file, require_file
 
 CONTENT = b"weights" * 100_000
@@ -42,6 +43,27 @@ def test_one_changed_byte_is_refused_with_both_digests(file: Path) -> None:
         assert part in message
 
 
+def test_a_file_that_stays_as_it_is_is_hashed_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    hash_file = weights._hash
+    monkeypatch.setattr(weights, "_hash", lambda path: hashed.append(path) or hash_file(path))
+    monkeypatch.setattr(weights, "SETTLED_AFTER_S", 0.0)
+    assert require(file) == require(file)
+    assert hashed == [file]
+    file.write_bytes(b"another size")
+    with pytest.raises(WeightsError, match="is another file"):
+        require(file)
+
+
+def test_a_file_that_has_just_changed_is_hashed_again_though_its_times_are_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_identity", lambda found: (found.st_size,))
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        assert require(file, None).sha256 == hashlib.sha256(content).hexdigest()
+
+
 def test_a_missing_file_is_named_with_its_place_and_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "none.onnx"
     with pytest.raises(WeightsError) as caught:
@@ -53,11 +75,6 @@ def test_a_missing_file_is_named_with_its_place_and_what_to_do(tmp_path: Path) -
 def test_a_folder_in_the_file_s_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="can't be read"):
         require(tmp_path)
-
-
-def test_a_path_may_begin_with_the_home_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(file.parent))
-    assert require(Path("~") / file.name).path == file
 
 
 def test_a_package_s_file_is_found_without_importing_the_package(

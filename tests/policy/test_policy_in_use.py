@@ -25,7 +25,7 @@ TEXT = DEFAULT_FILE.read_text("utf-8")
 def settings_with(folder: Path, old: str, new: str) -> Settings:
     file = folder / "policy.yaml"
     file.write_text(TEXT.replace(old, new))
-    return load_settings({"STREAMAPP_POLICY_FILE": str(file)})
+    return load_settings({"STREAMAPP_POLICY_FILE": str(file), "STREAMAPP_MODELS": "nudenet"})
 
 
 def test_the_worker_takes_the_policy_of_the_setting(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_the_worker_takes_the_policy_of_the_setting(tmp_path: Path) -> None:
 
 
 def test_without_the_setting_the_worker_takes_the_one_in_the_package() -> None:
-    assert create_app(load_settings({})).policy.sha256 == load_policy().sha256
+    assert create_app(load_settings({}, models=("nudenet",))).policy.sha256 == load_policy().sha256
 
 
 def test_a_broken_policy_stops_the_worker_at_start_with_file_and_line(tmp_path: Path) -> None:

@@ -184,6 +184,32 @@ def test_a_rule_that_names_what_is_not_there_is_refused(
     assert told.endswith(f": there is no {noun} xyz")
 
 
+@pytest.mark.parametrize(
+    ("line", "number", "told"),
+    [
+        ("        - {secondary: guns, primary: violence}\n", 14, "add[1].secondary: guns is there"),
+        (
+            "    - {with_primary: animals, secondary: birds, becomes: guns}\n",
+            16,
+            "birds beside animals is there",
+        ),
+        ("    - {with_secondary: birds, primary: violence}\n", 18, "violence with birds is there"),
+    ],
+)
+def test_a_rule_that_stands_there_twice_is_refused(tmp_path: Path, line: str, number: int, told: str) -> None:
+    text = with_rules()
+    assert text.count(line) == 1
+    found = refusal(tmp_path, text.replace(line, line * 2))
+    assert found.startswith(f"policy.yaml:{number}: ")
+    assert told in found
+
+
+def test_a_primary_with_two_lists_of_extra_candidates_is_refused(tmp_path: Path) -> None:
+    rule = "    - with_primary: animals\n      add:\n        - {secondary: guns, primary: violence}\n"
+    found = refusal(tmp_path, with_rules().replace(rule, rule * 2))
+    assert found == ("policy.yaml:14: taxonomy.extra_candidates[1].with_primary: animals is there already")
+
+
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
     text = small("threshold: 0.5", "threshold: 2").replace("[birds]", "[bats]").replace("[violence]", "[war]")
     told = refusal(tmp_path, text).splitlines()

@@ -38,7 +38,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 def cached_path(cache: Path, artifact: Artifact) -> Path:
     """Where the artifact's file is or would be."""
-    return cache.expanduser().absolute() / artifact.name / artifact.file
+    return cache.absolute() / artifact.name / artifact.file
 
 
 def read_receipt(path: Path) -> Receipt | None:
@@ -63,7 +63,7 @@ def lock_cache(cache: Path, say: Callable[[str], None], timeout_s: float = LOCK_
     Raises:
         WeightsError: the folder can't be written to, or the other process took longer than ``timeout_s``.
     """
-    folder = cache.expanduser().absolute()
+    folder = cache.absolute()
     with translated_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from streamapp.errors import WeightsError
-from streamapp.models.store.cache import cached_path, read_receipt
+from streamapp.models.store.cache import Receipt, cached_path, read_receipt
 from streamapp.models.store.lock import Artifact
 from streamapp.models.weights import WeightsFile, package_file, require_file
 from streamapp.settings.origins import variable_name
@@ -41,10 +41,14 @@ def locate_artifact(
 
 
 def _check_cached(artifact: Artifact, file: WeightsFile, own_sha256: str | None) -> None:
-    """A cached file must be what the user pinned, else the lock file, else what was once fetched."""
+    """A cached file must be what the user pinned, else the lock file, else what was once fetched.
+
+    What was fetched counts where the lock file can't know the file's own digest: it was converted from an
+    archive that is pinned still, or nothing of the artifact is pinned.
+    """
     receipt = read_receipt(file.path)
     expected = {own_sha256} if own_sha256 is not None else set(artifact.pinned_sha256s)
-    if own_sha256 is None and artifact.sha256 is None and receipt is not None:
+    if own_sha256 is None and receipt is not None and _is_still_valid(receipt, artifact):
         expected.add(receipt.sha256)
     if not expected:
         raise WeightsError(
@@ -56,6 +60,12 @@ def _check_cached(artifact: Artifact, file: WeightsFile, own_sha256: str | None)
             f"{artifact.title} at {file.path} is another file, its SHA-256 is {file.sha256} and not "
             f"{' or '.join(sorted(expected))}: {_fetch_it(artifact)}."
         )
+
+
+def _is_still_valid(receipt: Receipt, artifact: Artifact) -> bool:
+    if artifact.converted_from_sha256 is not None:
+        return receipt.source_sha256 == artifact.converted_from_sha256
+    return not artifact.pinned_sha256s
 
 
 def _mend_setting(artifact: Artifact) -> str:

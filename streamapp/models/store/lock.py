@@ -106,6 +106,11 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             direct.append(self.bucket.sha256)
         return frozenset(digest for digest in direct if digest is not None)
 
+    @property
+    def converted_from_sha256(self) -> str | None:
+        """Digest of the archive whose tensors become the file; None where there is no such source."""
+        return self.bucket.sha256 if self.bucket and self.bucket.torchscript else None
+
 
 @cache
 def load_lock() -> dict[str, Artifact]:

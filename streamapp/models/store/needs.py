@@ -25,7 +25,7 @@ def _needed_by(model: str, settings: Settings) -> Iterator[str]:
 
 def _needed_by_coop(settings: Settings) -> Iterator[str]:
     """CoOp's backbone, and its prompts where they are configured or a bucket could have them."""
-    is_shared = settings.coop_model == settings.clip_model
+    is_shared = _dashed(settings.coop_model) == _dashed(settings.clip_model)
     own = settings.coop_clip_weights or (settings.clip_weights if is_shared else None)
     backbone = tuple(_clip_artifact(settings.coop_model))
     if own is None:
@@ -36,6 +36,11 @@ def _needed_by_coop(settings: Settings) -> Iterator[str]:
 
 def _clip_artifact(model: str) -> Iterator[str]:
     """The artifact of a CLIP by open_clip's name; none for the package's own and for what is not pinned."""
-    name = "clip-" + model.lower().replace("/", "-").removesuffix("-openai")
+    name = "clip-" + _dashed(model).lower().removesuffix("-openai")
     if name in load_lock():
         yield name
+
+
+def _dashed(model: str) -> str:
+    """One spelling of a CLIP's name: ViT-B/16 is ViT-B-16."""
+    return model.replace("/", "-")

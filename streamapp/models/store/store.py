@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -72,6 +72,24 @@ class Store:
             cache=self._settings.model_cache,
         )
 
+    def require(self, names: Iterable[str]) -> None:
+        """Make sure that files are there, before any of them is read.
+
+        Raises:
+            WeightsError: names every one that is missing, where it was looked for, and what to do.
+        """
+        paths = {name: self.path(name) for name in names}
+        missing = {name: path for name, path in paths.items() if path is None or not path.exists()}
+        if len(missing) == 1:
+            (only,) = missing
+            self.locate(only)
+        elif missing:
+            places = ", ".join(str(path or f"the package of {name}") for name, path in missing.items())
+            raise WeightsError(
+                f"{len(missing)} model files are missing, they were looked for at {places}: "
+                "run `streamapp models fetch`, or leave the models that need them out of STREAMAPP_MODELS."
+            )
+
     def fetch(
         self,
         name: str,
@@ -126,7 +144,7 @@ class Store:
         artifact = find_artifact(name)
         own = self._own_path(artifact)
         if own is not None:
-            return own.expanduser().absolute()
+            return own.absolute()
         if artifact.package is None:
             return cached_path(self._settings.model_cache, artifact)
         try:

@@ -144,8 +144,10 @@ def _receive(remote: Remote, file: RemoteFile, part: Path, progress: Progress) -
                 out.truncate(stream.offset)
                 done = stream.offset
             for chunk in stream.chunks:
-                out.write(chunk)
                 done += len(chunk)
+                if done > file.size:
+                    raise BrokenTransferError(f"more than the file's {file.size} bytes come")
+                out.write(chunk)
                 progress(done, file.size)
     if done != file.size:
         raise BrokenTransferError(f"{done} of {file.size} bytes came")
