@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +131,30 @@ async def end_to_end(settings: Settings, environment: dict[str, str], urls: list
     """A worker on events that are all there when it starts; timed from the first row to the last."""
     await ensure_topics(settings)
     async with OutcomeReader(settings) as reader:
-        async with AIOKafkaProducer(bootstrap_servers=settings.brokers, linger_ms=5) as producer:
-            for user, url in enumerate(urls):
-                value = make_event(str(user), url)
-                await producer.send(settings.events_topic, value, key=str(user).encode())
-        command = [sys.executable, "-m", "faust", "-A", "streamapp.worker", "worker", "--without-web"]
-        inherited = {name: value for name, value in os.environ.items() if name not in BARE_THREADS}
-        worker = subprocess.Popen(command, env=inherited | environment, stdout=subprocess.DEVNULL)
-        try:
+        await send(settings, urls)
+        with worker_process(environment) as worker:
             return await _watch(reader, worker, len(urls))
-        finally:
-            worker.terminate()
-            worker.wait(60)
+
+
+async def send(settings: Settings, urls: list[str]) -> None:
+    """An event for each URL."""
+    async with AIOKafkaProducer(bootstrap_servers=settings.brokers, linger_ms=5) as producer:
+        for user, url in enumerate(urls):
+            value = make_event(str(user), url)
+            await producer.send(settings.events_topic, value, key=str(user).encode())
+
+
+@contextmanager
+def worker_process(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Faust worker for the length of the block."""
+    command = [sys.executable, "-m", "faust", "-A", "streamapp.worker", "worker", "--without-web"]
+    inherited = {name: value for name, value in os.environ.items() if name not in BARE_THREADS}
+    worker = subprocess.Popen(command, env=inherited | environment, stdout=subprocess.DEVNULL)
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(60)
 
 
 async def _watch(reader: OutcomeReader, worker: subprocess.Popen[bytes], events: int) -> dict[str, Any]:
@@ -165,19 +178,22 @@ async def _watch(reader: OutcomeReader, worker: subprocess.Popen[bytes], events:
 
 
 def _cpu_s(pid: int) -> float:
+    """CPU seconds of a process and of its children, those that have ended too."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own_s = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    children = [child for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+    return own_s + sum(map(_cpu_s, children))
+
+
+def _children(task: Path) -> list[int]:
+    return [int(child) for child in (task / "children").read_text().split()]
 
 
 def run_once(
     folder: Path, base_url: str, models: dict[str, str], events: int, seconds: float
 ) -> dict[str, Any]:
     with EmbeddedBroker() as broker:
-        environment = (
-            variables(broker)
-            | {"STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "STREAMAPP_EVENTS_IN_FLIGHT": "128"}
-            | models
-        )
+        environment = variables(broker) | {"STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1"} | models
         settings = load_settings(environment)
         names = sorted(path.name for path in folder.iterdir())
         urls = [base_url + names[number % len(names)] for number in range(events)]
@@ -195,6 +211,19 @@ def run_once(
         "ratio": rate / model,
         "ratio_with_decode": rate / with_decode,
     }
+
+
+@contextmanager
+def server_process(script: str, *arguments: str) -> Iterator[str]:
+    """A server of this folder in a process of its own; the block gets the line that it prints."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def model_variables(models: str, folder: Path) -> dict[str, str]:
@@ -230,21 +259,11 @@ def main() -> None:
         folder = Path(name)
         make_pictures(folder)
         models = model_variables(arguments.models, Path(weights))
-        server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("serve_pictures.py")), name],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert server.stdout is not None
-            base_url = server.stdout.readline().strip()
+        with server_process("serve_pictures.py", name) as base_url:
             runs = [
                 run_once(folder, base_url, models, arguments.events, arguments.seconds)
                 for _ in range(arguments.runs)
             ]
-        finally:
-            server.terminate()
-            server.wait(20)
     medians = {name: round(statistics.median(run[name] for run in runs), 4) for name in runs[0]}
     result = {
         "benchmark": "end_to_end",

@@ -54,7 +54,6 @@ def variables(broker: EmbeddedBroker) -> dict[str, str]:
         "STREAMAPP_SESSION_TIMEOUT_S": "6",
         "STREAMAPP_REBALANCE_TIMEOUT_S": "3",
         "STREAMAPP_TOPIC_PARTITIONS": str(PARTITIONS),
-        "STREAMAPP_EVENTS_IN_FLIGHT": "512",
         "STREAMAPP_MODELS": "nudenet",
     }
 

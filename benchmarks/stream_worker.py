@@ -63,7 +63,7 @@ class FreeSource:
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
 
-    async def obtain(self, url: str) -> Obtained:
+    async def obtain(self, url: str, **_: object) -> Obtained:
         prepared = self.ensemble.prepare(PICTURE.frames)
         return Obtained(PICTURE, None, prepared, Content("00" * 32, 9))
 

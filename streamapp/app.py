@@ -23,10 +23,11 @@ from streamapp.engine import Engine, open_engine
 from streamapp.errors import BrokerError
 from streamapp.kafka import faust_broker_url, faust_credentials
 from streamapp.logs import logging_config
-from streamapp.models.registry import build_models
+from streamapp.metrics import CONTENT_TYPE, exposition
+from streamapp.models.registry import check_weights
 from streamapp.policy import Policy, load_policy
 from streamapp.settings import Settings
-from streamapp.topics import ensure_topics
+from streamapp.topics import ensure_topics, require_topics
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +72,12 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         self.intake = Intake(
             self,
             events_in_flight=self.settings.events_in_flight,
+            pictures_in_flight=self.settings.pictures_in_flight,
             unacked_events=self.settings.unacked_events,
         )
         self.stage = DownloadStage(self, self.intake, engine.source, publisher, ready)
         inference = InferenceStage(self.intake, engine, publisher, ready)
-        for _ in range(self.settings.events_in_flight):
+        for _ in range(self.settings.pictures_in_flight):
             self.add_future(inference.run())
         self.add_future(self._report())
         threading.Thread(target=self._end_overdue_drain, name="drain-watchdog", daemon=True).start()
@@ -84,15 +86,15 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
     async def _report(self) -> None:
         """Log once a minute what became of the events; nothing is logged for each of them."""
         while True:
-            before = Counter(self.intake.outcomes)
+            before, reasons_before = Counter(self.intake.outcomes), Counter(self.intake.reasons)
             await asyncio.sleep(REPORT_EVERY_S)
-            news = self.intake.outcomes - before
+            news, reasons = self.intake.outcomes - before, self.intake.reasons - reasons_before
             if news or self.intake.unacked:
                 logger.info(
-                    "In the last %.0f s: %s; %d events are not acked yet.",
+                    "In the last %.0f s: %s; without a verdict: %s; %d events are not acked yet.",
                     REPORT_EVERY_S,
-                    ", ".join(f"{count} {outcome}" for outcome, count in sorted(news.items()))
-                    or "no outcome",
+                    _listed(news),
+                    _listed(reasons),
                     self.intake.unacked,
                 )
 
@@ -133,8 +135,7 @@ def create_app(
         WeightsError: a model's file is missing or is not the expected one.
     """
     policy = load_policy(settings.policy_file)
-    for model in build_models(settings, policy):
-        model.check_weights()
+    check_weights(settings, policy)
     app = Worker(settings.group, **_faust_options(settings))
     app.settings = settings
     app.policy = policy
@@ -157,6 +158,10 @@ def create_app(
     @app.agent(events, name="download")  # type: ignore[untyped-decorator]
     async def download(stream: Any) -> None:
         await app.stage.run(stream)
+
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def metrics(page: Any, _: Any) -> Any:
+        return page.bytes(exposition(app.intake), headers={"Content-Type": CONTENT_TYPE})
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
     async def take_over(_: Any, assigned: Any, **__: Any) -> None:
@@ -196,6 +201,10 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
+
+
 async def _wait_for_broker(settings: Settings) -> None:
     """Try until the broker answers; a topic that is missing ends the start.
 
@@ -209,10 +218,5 @@ async def _wait_for_broker(settings: Settings) -> None:
             logger.warning("%s Trying again in %.0f s.", exc, BROKER_RETRY_S)
             await asyncio.sleep(BROKER_RETRY_S)
             continue
-        missing = [topic.name for topic in topics if not topic.partitions]
-        if missing:
-            raise BrokerError(
-                f"The broker at {settings.brokers} has no topic {', '.join(missing)}: "
-                "`streamapp topics` creates what is missing."
-            )
+        require_topics(settings, topics)
         return

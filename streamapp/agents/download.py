@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from streamapp.agents.intake import Intake, Taken
@@ -96,4 +97,5 @@ class DownloadStage:
         if not event.image_url:  # the picture was removed: there is nothing to look at
             await self._intake.ack(ticket, "pictures removed")
             return None
-        return Looked(ticket, event, await self._source.obtain(event.image_url))
+        admit = partial(self._intake.admit_picture, ticket)
+        return Looked(ticket, event, await self._source.obtain(event.image_url, admit=admit))

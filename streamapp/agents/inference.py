@@ -43,7 +43,8 @@ class InferenceStage:
             if not self._intake.is_current(looked.ticket):
                 self._intake.drop(looked.ticket)
                 continue
-            await self._intake.ack(looked.ticket, await self._publish(looked, row))
+            kind = await self._publish(looked, row)
+            await self._intake.ack(looked.ticket, kind, _reason(row) if kind == "rows" else None)
 
     async def _judge(self, looked: Looked) -> ResultRow:
         delivery = looked.ticket.payload
@@ -70,3 +71,9 @@ class InferenceStage:
         )
         logger.warning("%s is a dead letter: %s", delivery.source, message)
         return "dead letters"
+
+
+def _reason(row: ResultRow) -> str | None:
+    """Why a model has no verdict in this row; None where all have one."""
+    reason: str | None = row.MODEL_ATTRIBUTES.PROVENANCE.get("reason")
+    return reason

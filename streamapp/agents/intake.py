@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from streamapp.records import Headers, SourcePosition
 from streamapp.window import OffsetWindow, Ticket
@@ -54,28 +54,45 @@ Taken = Ticket[Delivery]
 Kind = Literal["rows", "dead letters", "pictures removed"]
 """The ways in which an event ends."""
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 class Intake:
     """Owns the offset window of a worker.
 
     Attributes:
+        in_flight: events without an outcome.
         outcomes: events that have one, by its kind.
+        reasons: rows without a verdict, by the reason.
 
     Args:
         app: the Faust app; tells the consumer generation.
-        events_in_flight: events that may be without an outcome at the same time.
+        events_in_flight: events that may be without an outcome at the same time; one that waits for a slow
+            server costs next to nothing.
+        pictures_in_flight: those of them whose picture may be in memory.
         unacked_events: events that may be taken and not acked; more than the former, because one slow
             event holds up the acks of its partition, and must not hold up the other events' work.
     """
 
-    def __init__(self, app: Any, *, events_in_flight: int, unacked_events: int) -> None:
+    def __init__(
+        self, app: Any, *, events_in_flight: int, pictures_in_flight: int, unacked_events: int
+    ) -> None:
         self._app = app
         self._places = asyncio.Semaphore(events_in_flight)
+        self._picture_places = asyncio.Semaphore(pictures_in_flight)
+        self._with_picture: set[Taken] = set()
         self._unacked_events = unacked_events
         self._window: OffsetWindow[Delivery] = OffsetWindow()
         self._room = asyncio.Event()
         self._epoch = 0
+        self.in_flight = 0
         self.outcomes: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    @property
+    def pictures(self) -> int:
+        """Events in flight whose picture is in memory."""
+        return len(self._with_picture)
 
     @property
     def unacked(self) -> int:
@@ -88,10 +105,12 @@ class Intake:
         await self._places.acquire()
         try:
             await self._wait_for_room()
-            return self._open(stream, event, epoch)
+            ticket = self._open(stream, event, epoch)
         except BaseException:
             self._places.release()
             raise
+        self.in_flight += 1
+        return ticket
 
     def _open(self, stream: Any, event: Any, epoch: int) -> Taken:
         message = event.message
@@ -106,16 +125,27 @@ class Intake:
         generation = (epoch, message.generation_id)
         return self._window.open(message.tp, generation, message.offset, delivery)
 
+    async def admit_picture(self, ticket: Taken) -> None:
+        """Wait until there is room for the event's picture; the room is its own until its ack or its drop."""
+        await self._picture_places.acquire()
+        self._with_picture.add(ticket)
+
     def is_current(self, ticket: Taken) -> bool:
         """Whether the event is still this worker's: after a rebalance Kafka delivers it again."""
         self.follow_generation()
         return self._window.is_current(ticket)
 
-    async def ack(self, ticket: Taken, outcome: Kind) -> None:
-        """Note that the broker has the event's outcome, and ack what may be acked by it."""
+    async def ack(self, ticket: Taken, outcome: Kind, reason: str | None = None) -> None:
+        """Note that the broker has the event's outcome, and ack what may be acked by it.
+
+        Args:
+            reason: why the event's row has no verdict, where it has none.
+        """
         self.follow_generation()
-        self._places.release()
+        self._leave(ticket)
         self.outcomes[outcome] += 1
+        if reason is not None:
+            self.reasons[reason] += 1
         for ready in self._window.complete(ticket):
             self._app.consumer.permit_ack(ready.payload.event.message)
             await ready.payload.stream.ack(ready.payload.event)
@@ -125,7 +155,7 @@ class Intake:
         """Give up an event of an old generation without an outcome; Kafka delivers it again."""
         if self._window.is_current(ticket):
             raise RuntimeError(f"{ticket!r} is dropped and still ours. This is a bug.")
-        self._places.release()
+        self._leave(ticket)
 
     def begin_epoch(self) -> None:
         """Note that partitions were assigned: what was taken before is delivered again.
@@ -141,6 +171,14 @@ class Intake:
         if forgotten:
             logger.info("A rebalance took back %d events that had no ack yet; they come again.", forgotten)
             self._room.set()
+
+    def _leave(self, ticket: Taken) -> None:
+        """Give the event's places back."""
+        self.in_flight -= 1
+        self._places.release()
+        if ticket in self._with_picture:
+            self._with_picture.remove(ticket)
+            self._picture_places.release()
 
     async def _wait_for_room(self) -> None:
         while self._window.unacked >= self._unacked_events:

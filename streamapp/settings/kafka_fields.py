@@ -64,13 +64,19 @@ class KafkaSettings(BaseModel):
     )
 
     events_in_flight: int = Field(
+        default=2048,
+        ge=1,
+        description="Events without an outcome in this worker. Most of them wait for slow servers and cost "
+        "little; fewer: a crowd of slow URLs holds up the others.",
+    )
+    pictures_in_flight: int = Field(
         default=128,
         ge=1,
-        description="Events without an outcome in this worker; bounds memory. "
-        "More fills batches better on slow links.",
+        description="Pictures that are downloaded and not yet judged; bounds memory. "
+        "More fills batches better on a GPU.",
     )
     unacked_events: int = Field(
-        default=4096,
+        default=16384,
         ge=1,
         description="Events done or in flight and not yet committed; bounds the repeats after a crash.",
     )

@@ -42,7 +42,7 @@ class GatedSource:
         self.asked: list[str] = []
         self.cancelled: list[str] = []
 
-    async def obtain(self, url: str) -> Obtained:
+    async def obtain(self, url: str, **_: object) -> Obtained:
         self.asked.append(url)
         try:
             await self.gate.wait()
@@ -55,7 +55,7 @@ class GatedSource:
 class RaisingSource(GatedSource):
     """Has a bug."""
 
-    async def obtain(self, url: str) -> Obtained:
+    async def obtain(self, url: str, **_: object) -> Obtained:
         raise ZeroDivisionError(url)
 
 
@@ -69,7 +69,7 @@ class Room:
         self.journal: list[str] = []
         self.publisher = RecordingPublisher(self.journal)
         self.ready: asyncio.Queue[Looked] = asyncio.Queue(queued)
-        self.intake = Intake(self.app, events_in_flight=PLACES, unacked_events=100)
+        self.intake = Intake(self.app, events_in_flight=PLACES, pictures_in_flight=2, unacked_events=100)
         publisher: Any = self.publisher
         stand_in: Any = source
         self.stage = DownloadStage(service, self.intake, stand_in, publisher, self.ready)

@@ -55,7 +55,7 @@ class Room:
         self.publisher = publisher or RecordingPublisher(self.journal)
         self.stream = AckRecordingStream(journal=self.journal)
         self.ready: asyncio.Queue[Looked] = asyncio.Queue(10)
-        self.intake = Intake(self.app, events_in_flight=10, unacked_events=100)
+        self.intake = Intake(self.app, events_in_flight=10, pictures_in_flight=2, unacked_events=100)
         stand_in: Any = engine
         self.task = asyncio.create_task(
             InferenceStage(self.intake, stand_in, self.publisher, self.ready).run()

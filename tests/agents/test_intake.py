@@ -16,7 +16,12 @@ from streamapp.records import SourcePosition
 def intake_of(
     app: GenerationApp | None = None, *, events_in_flight: int = 4, unacked_events: int = 100
 ) -> Intake:
-    return Intake(app or GenerationApp(), events_in_flight=events_in_flight, unacked_events=unacked_events)
+    return Intake(
+        app or GenerationApp(),
+        events_in_flight=events_in_flight,
+        pictures_in_flight=1,
+        unacked_events=unacked_events,
+    )
 
 
 async def free_places(intake: Intake, app: GenerationApp, at_most: int) -> int:
@@ -64,6 +69,34 @@ async def test_no_more_events_are_in_flight_than_allowed() -> None:
     assert await is_waiting(third)
     await intake.ack(first, "rows")
     assert (await asyncio.wait_for(third, TIMEOUT_S)).offset == 2
+
+
+async def test_no_more_pictures_are_in_memory_than_allowed() -> None:
+    intake, stream = intake_of(), AckRecordingStream()
+    first, second, third = [await intake.take(stream, source_event(offset)) for offset in range(3)]
+    await intake.admit_picture(first)
+    waiting = asyncio.create_task(intake.admit_picture(second))
+
+    assert await is_waiting(waiting)
+    await intake.ack(third, "rows")  # it had no picture, so that it leaves no room for one
+    assert await is_waiting(waiting)
+    await intake.ack(first, "rows")
+    await asyncio.wait_for(waiting, TIMEOUT_S)
+    assert (intake.pictures, intake.in_flight) == (1, 1)
+
+
+async def test_a_picture_of_a_lost_partition_leaves_its_room_to_others() -> None:
+    app = GenerationApp()
+    intake, stream = intake_of(app), AckRecordingStream()
+    lost = await intake.take(stream, source_event(0))
+    await intake.admit_picture(lost)
+    app.rebalance()
+    assert not intake.is_current(lost)
+    intake.drop(lost)
+    ours = await intake.take(stream, source_event(0, generation_id=2))
+
+    await asyncio.wait_for(intake.admit_picture(ours), TIMEOUT_S)
+    assert intake.pictures == 1
 
 
 async def test_a_slow_event_stops_the_intake_only_when_too_many_wait_behind_it_for_their_ack() -> None:
