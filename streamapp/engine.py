@@ -1,5 +1,6 @@
 """From a URL to a result row, without Kafka: what the worker and `streamapp moderate` share."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from datetime import datetime
 from streamapp.compose import Composer
 from streamapp.fetch.downloader import Downloader
 from streamapp.media.decode import Limits
+from streamapp.media.sandbox.pool import DecoderPool
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.registry import build_ensemble
 from streamapp.obtain import Obtained, PictureSource
@@ -60,18 +62,28 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(settings: Settings, policy: Policy) -> AsyncIterator[Engine]:
-    """Open the downloader, load the models, warm them up; close all of it in reverse order.
+    """Start the decoders, open the downloader, load the models, warm them up; close all in reverse order.
 
     Raises:
         WeightsError: a model's file is missing or is not the expected one.
+        StreamappError: the decoders don't start.
     """
     cpu = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="cpu")
+    decoders = DecoderPool(
+        Limits.from_settings(settings),
+        decoders=settings.decode_threads,
+        timeout_s=settings.decode_timeout_s,
+        memory_mb=settings.decode_memory_mb,
+    )
     try:
-        async with (
-            Downloader(settings) as downloader,
-            build_ensemble(settings, policy, cpu) as ensemble,
-        ):
-            source = PictureSource(downloader, cpu, Limits.from_settings(settings), ensemble.prepare)
-            yield Engine(source, ensemble, Composer(settings.model_version, policy))
+        # The decoders start while the models load.
+        with decoders:
+            async with (
+                Downloader(settings) as downloader,
+                build_ensemble(settings, policy, cpu) as ensemble,
+            ):
+                await asyncio.get_running_loop().run_in_executor(cpu, decoders.wait_until_ready)
+                source = PictureSource(downloader, cpu, decoders.decode, ensemble.prepare)
+                yield Engine(source, ensemble, Composer(settings.model_version, policy))
     finally:
         cpu.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""From a URL to what the models take: fetch, then decode and prepare on the CPU threads."""
+"""From a URL to what the models take: fetch, decode, prepare; the event loop does none of the work."""
 
 import asyncio
 import hashlib
@@ -8,9 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from streamapp.errors import FetchError, MediaError, PictureError
-from streamapp.fetch.downloader import Downloader
+from streamapp.fetch.downloader import Admit, Downloader
 from streamapp.media import Frame, Picture
-from streamapp.media.decode import Limits, decode
 from streamapp.models.ensemble import PreparedFrames
 
 
@@ -48,7 +47,8 @@ class PictureSource:
 
     Args:
         downloader: the guarded downloader, open.
-        cpu: threads that decode and prepare.
+        cpu: threads that wait for decoders and prepare.
+        decode: makes a picture of a file's bytes, or raises MediaError; called on those threads.
         prepare: makes of a picture's frames what the models take.
     """
 
@@ -56,19 +56,25 @@ class PictureSource:
         self,
         downloader: Downloader,
         cpu: Executor,
-        limits: Limits,
+        decode: Callable[[bytes], Picture],
         prepare: Callable[[Sequence[Frame]], PreparedFrames],
     ) -> None:
         self._downloader = downloader
         self._cpu = cpu
-        self._limits = limits
+        self._decode = decode
         self._prepare = prepare
 
-    async def obtain(self, url: str) -> Obtained:
-        """Fetch, decode and prepare; what can go wrong with a picture is in the answer, never raised."""
+    async def obtain(self, url: str, *, admit: Admit | None = None) -> Obtained:
+        """Fetch, decode and prepare; what can go wrong with a picture is in the answer, never raised.
+
+        Args:
+            url: as the event has it.
+            admit: is awaited before the file's bytes go on, while the download's slot is held: so the
+                caller bounds the pictures in memory.
+        """
         started_at = time.perf_counter()
         try:
-            download = await self._downloader.fetch(url)
+            download = await self._downloader.fetch(url, admit=admit)
         except FetchError as exc:
             return Obtained(None, exc, attempts=exc.attempts, fetch_s=time.perf_counter() - started_at)
         obtained = await self.decode(download.content)
@@ -77,12 +83,12 @@ class PictureSource:
     async def decode(self, content: bytes) -> Obtained:
         """Decode and prepare bytes that are here already."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._cpu, self._decode, content)
+        return await loop.run_in_executor(self._cpu, self._look, content)
 
-    def _decode(self, content: bytes) -> Obtained:
+    def _look(self, content: bytes) -> Obtained:
         started_at = time.perf_counter()
         try:
-            picture = decode(content, self._limits)
+            picture = self._decode(content)
         except MediaError as exc:
             facts = Content(hashlib.sha256(content).hexdigest(), len(content))
             return Obtained(None, exc, content=facts, decode_s=time.perf_counter() - started_at)

@@ -12,9 +12,10 @@ from aiohttp.test_utils import TestServer
 from fakes import BrightnessModel, FailingModel
 from PIL import Image
 
-from streamapp.errors import FetchError, MediaError, ModelError
+from streamapp.errors import FetchError, MediaError, ModelError, PictureError, StreamappError
 from streamapp.fetch.downloader import Downloader
 from streamapp.media.decode import Limits
+from streamapp.media.sandbox.pool import DecoderPool
 from streamapp.models.base import AnyModel
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.runner import ModelRunner
@@ -56,8 +57,16 @@ def cpu() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    with DecoderPool(Limits(), decoders=1, timeout_s=30, memory_mb=1024) as pool:
+        yield pool
+
+
 @asynccontextmanager
-async def source_for(cpu: ThreadPoolExecutor, *models: AnyModel) -> AsyncIterator[PictureSource]:
+async def source_for(
+    cpu: ThreadPoolExecutor, decoders: DecoderPool, *models: AnyModel
+) -> AsyncIterator[PictureSource]:
     settings = Settings(allow_private_hosts=("127.0.0.1",), download_attempts=3, retry_base_s=0.0)
     runners = [
         ModelRunner(
@@ -71,13 +80,13 @@ async def source_for(cpu: ThreadPoolExecutor, *models: AnyModel) -> AsyncIterato
         for model in models
     ]
     async with Downloader(settings) as downloader, Ensemble(runners) as ensemble:
-        yield PictureSource(downloader, cpu, Limits.from_settings(settings), ensemble.prepare)
+        yield PictureSource(downloader, cpu, decoders.decode, ensemble.prepare)
 
 
 async def test_a_picture_comes_prepared_for_every_model_and_without_its_pixels(
-    server: TestServer, cpu: ThreadPoolExecutor
+    server: TestServer, cpu: ThreadPoolExecutor, decoders: DecoderPool
 ) -> None:
-    async with source_for(cpu, BrightnessModel(), BrightnessModel()) as source:
+    async with source_for(cpu, decoders, BrightnessModel(), BrightnessModel()) as source:
         obtained = await source.obtain(str(server.make_url("/grey.png")))
 
     assert obtained.error is None and obtained.picture is not None
@@ -90,8 +99,10 @@ async def test_a_picture_comes_prepared_for_every_model_and_without_its_pixels(
     assert min(obtained.fetch_s, obtained.decode_s, obtained.prepare_s) > 0
 
 
-async def test_every_key_frame_is_prepared_in_the_order_of_time(cpu: ThreadPoolExecutor) -> None:
-    async with source_for(cpu, BrightnessModel()) as source:
+async def test_every_key_frame_is_prepared_in_the_order_of_time(
+    cpu: ThreadPoolExecutor, decoders: DecoderPool
+) -> None:
+    async with source_for(cpu, decoders, BrightnessModel()) as source:
         obtained = await source.decode(png(10, 240))
 
     (frames,) = obtained.prepared
@@ -105,9 +116,14 @@ async def test_every_key_frame_is_prepared_in_the_order_of_time(cpu: ThreadPoolE
     [("missing.png", Reason.NOT_FOUND, 1), ("failing.png", Reason.SERVER_ERROR, 3)],
 )
 async def test_a_file_that_can_not_be_had_is_an_error_with_its_attempts_and_its_time(
-    server: TestServer, cpu: ThreadPoolExecutor, name: str, reason: Reason, attempts: int
+    server: TestServer,
+    cpu: ThreadPoolExecutor,
+    decoders: DecoderPool,
+    name: str,
+    reason: Reason,
+    attempts: int,
 ) -> None:
-    async with source_for(cpu, BrightnessModel()) as source:
+    async with source_for(cpu, decoders, BrightnessModel()) as source:
         obtained = await source.obtain(str(server.make_url(f"/{name}")))
 
     assert isinstance(obtained.error, FetchError)
@@ -117,8 +133,8 @@ async def test_a_file_that_can_not_be_had_is_an_error_with_its_attempts_and_its_
     assert obtained.prepared == ()
 
 
-async def test_a_url_that_is_refused_makes_no_request(cpu: ThreadPoolExecutor) -> None:
-    async with source_for(cpu, BrightnessModel()) as source:
+async def test_a_url_that_is_refused_makes_no_request(cpu: ThreadPoolExecutor, decoders: DecoderPool) -> None:
+    async with source_for(cpu, decoders, BrightnessModel()) as source:
         obtained = await source.obtain("http://169.254.169.254/latest/meta-data")
 
     assert obtained.error is not None
@@ -129,9 +145,9 @@ async def test_a_url_that_is_refused_makes_no_request(cpu: ThreadPoolExecutor) -
     ("name", "reason"), [("cut.png", Reason.BROKEN_FILE), ("text.png", Reason.UNKNOWN_FORMAT)]
 )
 async def test_a_file_that_can_not_be_decoded_is_still_known_by_its_digest(
-    server: TestServer, cpu: ThreadPoolExecutor, name: str, reason: Reason
+    server: TestServer, cpu: ThreadPoolExecutor, decoders: DecoderPool, name: str, reason: Reason
 ) -> None:
-    async with source_for(cpu, BrightnessModel()) as source:
+    async with source_for(cpu, decoders, BrightnessModel()) as source:
         obtained = await source.obtain(str(server.make_url(f"/{name}")))
 
     assert isinstance(obtained.error, MediaError)
@@ -142,9 +158,9 @@ async def test_a_file_that_can_not_be_decoded_is_still_known_by_its_digest(
 
 
 async def test_a_model_that_can_not_prepare_a_frame_costs_no_other_model_its_own(
-    server: TestServer, cpu: ThreadPoolExecutor
+    server: TestServer, cpu: ThreadPoolExecutor, decoders: DecoderPool
 ) -> None:
-    async with source_for(cpu, FailingModel("prepare"), BrightnessModel()) as source:
+    async with source_for(cpu, decoders, FailingModel("prepare"), BrightnessModel()) as source:
         obtained = await source.obtain(str(server.make_url("/thirteen.png")))
 
     (failed,), (prepared,) = obtained.prepared
@@ -152,3 +168,16 @@ async def test_a_model_that_can_not_prepare_a_frame_costs_no_other_model_its_own
     assert isinstance(failed.error, ModelError)
     assert failed.error.reason == Reason.MODEL_RAISED
     assert (prepared.prepared, prepared.error) == (13, None)
+
+
+async def test_that_no_decoder_can_be_had_is_no_pictures_fault(
+    server: TestServer, cpu: ThreadPoolExecutor
+) -> None:
+    closed = DecoderPool(Limits(), decoders=1, timeout_s=30, memory_mb=1024)
+    closed.close()
+
+    async with source_for(cpu, closed, BrightnessModel()) as source:
+        with pytest.raises(StreamappError, match="closed") as caught:
+            await source.obtain(str(server.make_url("/grey.png")))
+
+    assert not isinstance(caught.value, PictureError)
