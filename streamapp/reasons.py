@@ -94,7 +94,7 @@ _SENTENCES = {
     Reason.ADDRESS_BLOCKED: "The URL leads to an address that is not on the public internet.",
     Reason.NOT_FOUND: "The server has no such file.",
     Reason.REFUSED: "The server refused the request.",
-    Reason.RATE_LIMITED: "The server asked for fewer requests until the retries were used up.",
+    Reason.RATE_LIMITED: "The host gets no more requests at this rate, by its own wish or by the limit set.",
     Reason.SERVER_ERROR: "The server failed until the retries were used up.",
     Reason.TIMEOUT: "The server was too slow until the retries were used up.",
     Reason.CONNECTION_FAILED: "The connection failed until the retries were used up.",

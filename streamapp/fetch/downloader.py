@@ -6,30 +6,31 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from streamapp import __version__
 from streamapp.errors import FetchError
-from streamapp.fetch.connecting import GuardedResolver, GuardedSockets, ThreadResolver, requested_host
-from streamapp.fetch.guard import Rules, check_url
-from streamapp.fetch.retry import backoff_s, parse_retry_after, refused_status
-from streamapp.fetch.slots import Slots
+from streamapp.fetch.answers import read_answer
+from streamapp.fetch.connecting import GuardedResolver, requested_host
+from streamapp.fetch.dns import DnsResolver
+from streamapp.fetch.gate import Gate
+from streamapp.fetch.guard import Rules, check_url, parse_url
+from streamapp.fetch.hosts import canonical_host
+from streamapp.fetch.retry import backoff_s
+from streamapp.fetch.s3 import S3Presigner
+from streamapp.fetch.sessions import Sessions
+from streamapp.fetch.steps import Observer, StepKind, tell, traced
 from streamapp.fetch.translation import TRANSLATED, translate
 from streamapp.reasons import Reason
 from streamapp.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_HEADER_BYTES = 8190
-_MAX_HEADERS = 128
+Admit = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Download:
 
     Attributes:
         content: the file's bytes, as the server sent them.
-        url: where they came from in the end, after redirects.
+        url: where they came from in the end, after redirects; an ``s3://`` URL as it was given.
         attempts: requests for the event's URL, the successful one included; redirects not counted.
         fetch_s: seconds from the call to the last byte, waits for slots and retries included.
     """
@@ -50,10 +51,48 @@ class Download:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Requests made so far for one event's URL."""
+class _Job:
+    """One event's URL on its way.
 
+    Attributes:
+        source: what the event names; checked, but for ``s3://``.
+        deadline: of everything until the last byte is in.
+        admit: is awaited then.
+        started_s: by the downloader's clock.
+        host: who was to be asked last.
+        attempts: requests for the source.
+        failures: attempts that failed, for whatever reason but an open breaker.
+        failure: the last of them, or else that the breaker is open.
+    """
+
+    source: URL
+    deadline: asyncio.Timeout
+    admit: Admit | None
+    started_s: float
+    host: str = ""
     attempts: int = 0
+    failures: int = 0
+    failure: FetchError | None = None
+
+    @property
+    def is_s3(self) -> bool:
+        return self.source.scheme == "s3"
+
+    def out_of_time(self, message: str) -> FetchError:
+        """The error of the deadline, with what went before; circuit_open if all the time went there."""
+        is_unasked = self.failure is not None and self.failure.reason is Reason.CIRCUIT_OPEN
+        late = FetchError(Reason.CIRCUIT_OPEN if is_unasked else Reason.TIMEOUT, message, is_retriable=True)
+        return self.last_word(late, f"Before that: {self.failure}" if self.failure else "")
+
+    def last_word(self, error: FetchError, note: str = "") -> FetchError:
+        """The error that ends it. A new one, because waiters for the same name can share an error."""
+        return FetchError(
+            error.reason,
+            f"{error} {note}".rstrip(),
+            attempts=self.attempts,
+            is_retriable=error.is_retriable,
+            retry_after_s=error.retry_after_s,
+        )
 
 
 class Downloader:
@@ -65,24 +104,33 @@ class Downloader:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random_module.random,
+        clock: Callable[[], float] = time.monotonic,
         resolver: AbstractResolver | None = None,
     ) -> None:
         """Prepare; nothing is opened before the context is entered.
 
         Args:
             settings: those under "Fetch".
-            sleep: waits that many seconds between attempts.
+            sleep: waits that many seconds, between attempts and for the rate limit.
             random: a number in [0, 1), for the jitter.
+            clock: seconds, monotonic.
             resolver: names to addresses, guarded by us and closed with us; None for the system's.
+
+        Raises:
+            SettingsError: one of the lists of hosts has something that is not a host.
         """
         self._settings = settings
         self._rules = Rules.from_settings(settings)
+        # The buckets are a list of their own, and the endpoint is the operator's choice.
+        self._s3_rules = replace(self._rules, allowed_hosts=frozenset())
         self._sleep = sleep
         self._random = random
+        self._clock = clock
         self._resolver = resolver
-        self._slots = Slots(settings.downloads_in_flight, settings.downloads_per_host)
+        self._gate = Gate(settings, clock, sleep)
+        self._presigner = S3Presigner(settings)
         self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: Sessions | None = None
 
     async def __aenter__(self) -> Self:
         if self._rules.allow_private_hosts:
@@ -91,160 +139,153 @@ class Downloader:
                 "Leave it empty in production.",
                 ", ".join(sorted(self._rules.allow_private_hosts)),
             )
-        resolver = GuardedResolver(
-            self._resolver or ThreadResolver(self._settings.downloads_in_flight), self._rules
-        )
+        self._stack.callback(self._presigner.close)
+        resolver = GuardedResolver(self._resolver or DnsResolver(), self._rules, self._clock)
         self._stack.push_async_callback(resolver.close)
-        self._session = await self._stack.enter_async_context(self._new_session(resolver))
+        self._sessions = await self._stack.enter_async_context(
+            Sessions(self._settings, resolver, self._rules)
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._session = None
+        self._sessions = None
         await self._stack.aclose()
 
-    async def fetch(self, url: str) -> Download:
+    async def fetch(
+        self, url: str, *, admit: Admit | None = None, observe: Observer | None = None
+    ) -> Download:
         """Download a file: check, request, and try again where that can help.
 
-        Between attempts no slot is held. One deadline covers everything.
+        Between attempts no slot is held. One deadline covers everything up to the last byte.
+
+        Args:
+            url: as the event has it: http, https, or s3 for the buckets of the settings.
+            admit: is awaited when the last byte is in, while the slot is still held: a caller that has no
+                room for the file lets it wait there, and so lets fewer downloads begin. No time limit of
+                the download covers this wait.
+            observe: is told each step.
 
         Raises:
             FetchError: the file can't be had; ``attempts`` is the number of requests, 0 where the URL
-                itself was refused or the deadline came before the first slot.
+                itself was refused, its host is left alone, or the deadline came before the first slot.
         """
-        started = time.monotonic()
-        target = check_url(url, self._rules)
-        tally = _Tally()
-        deadline_s = self._settings.fetch_deadline_s
-        try:
-            async with asyncio.timeout(deadline_s):
-                content, final_url = await self._attempts(target, tally)
-        except TimeoutError as exc:
-            message = f"Not had after {deadline_s:g} s, in {tally.attempts} attempts."
-            raise FetchError(Reason.TIMEOUT, message, attempts=tally.attempts, is_retriable=True) from exc
-        return Download(content, str(final_url), tally.attempts, time.monotonic() - started)
+        with traced(observe, self._clock):
+            try:
+                return await self._fetched(url, admit)
+            except FetchError as exc:
+                tell(StepKind.BLOCKED, "%s: %s", exc.reason, exc)
+                raise
 
-    async def _attempts(self, url: URL, tally: _Tally) -> tuple[bytes, URL]:
+    async def _fetched(self, url: str, admit: Admit | None) -> Download:
+        source = parse_url(url)
+        if source.scheme != "s3":
+            source = check_url(source, self._rules)
+            tell(StepKind.URL, "%s: allowed", source)
+        deadline_s = self._settings.fetch_deadline_s
+        job = _Job(source, asyncio.timeout(deadline_s), admit, self._clock())
+        try:
+            async with job.deadline:
+                return await self._attempts(job)
+        except TimeoutError as exc:
+            # One of the caller's own, from `admit`.
+            if not job.deadline.expired():
+                raise
+            raise job.out_of_time(f"Not had after {deadline_s:g} s, in {job.attempts} attempts.") from exc
+
+    async def _attempts(self, job: _Job) -> Download:
         """Attempt it until that succeeds, or can't, or was done often enough."""
         while True:
             try:
-                return await self._attempt(url, tally)
+                return await self._attempt(job)
             except FetchError as exc:
-                if not exc.is_retriable or tally.attempts >= self._settings.download_attempts:
-                    raise _after_attempts(exc, tally.attempts) from exc
-                retry_after_s = exc.retry_after_s
-            await self._sleep(
-                backoff_s(
-                    tally.attempts,
-                    self._settings.retry_base_s,
-                    self._settings.retry_max_s,
-                    self._random(),
-                    retry_after_s,
-                )
-            )
+                wait_s = self._wait_before_next_s(job, exc)
+                tell(StepKind.RETRY, "in %.2f s, after %s: %s", wait_s, exc.reason, exc)
+            await self._sleep(wait_s)
 
-    async def _attempt(self, url: URL, tally: _Tally) -> tuple[bytes, URL]:
+    def _wait_before_next_s(self, job: _Job, error: FetchError) -> float:
+        """Seconds until the next attempt.
+
+        Raises:
+            FetchError: there is none.
+        """
+        if error.reason is Reason.CIRCUIT_OPEN:
+            if not error.is_retriable:
+                # What the host did to this event says more than that it is not asked again.
+                raise job.last_word(job.failure, str(error)) if job.failure else job.last_word(error)
+            job.failure = job.failure or error
+        else:
+            job.failures += 1
+            job.failure = error
+            if not error.is_retriable or job.failures >= self._settings.download_attempts:
+                raise job.last_word(error) from error
+            open_error = self._gate.circuit_open(job.host)
+            if open_error and not open_error.is_retriable:
+                raise job.last_word(error, str(open_error)) from error
+        return backoff_s(
+            max(1, job.failures),
+            self._settings.retry_base_s,
+            self._settings.retry_max_s,
+            self._random(),
+            error.retry_after_s,
+        )
+
+    async def _attempt(self, job: _Job) -> Download:
         """One attempt: the request and its redirects, each checked, within one time limit."""
+        url = await self._signed(job.source) if job.is_s3 else job.source
         left_s = self._settings.download_timeout_s
         for redirects in range(self._settings.max_redirects + 1):
-            async with self._slots.taken(url.raw_host or ""):
-                tally.attempts += redirects == 0
-                started = time.monotonic()
-                answer = await self._request(url, left_s)
+            job.host = canonical_host(url.raw_host or "")
+            async with self._gate.entered(job.host, _left_s(job.deadline)):
+                job.attempts += redirects == 0
+                started_s = self._clock()
+                with self._gate.watched(job.host):
+                    answer = await self._request(job, url, left_s)
                 # Time spent waiting for a slot is not the server's, so it does not count.
-                left_s -= time.monotonic() - started
-            if isinstance(answer, bytes):
-                return answer, url
+                left_s -= self._clock() - started_s
+                if isinstance(answer, bytes):
+                    return await self._delivered(job, url, answer)
             url = check_url(str(answer), self._rules)
+            tell(StepKind.URL, "%s: allowed", url)
         raise FetchError(
             Reason.TOO_MANY_REDIRECTS, f"The URL redirects more than {self._settings.max_redirects} times."
         )
 
-    async def _request(self, url: URL, timeout_s: float) -> bytes | URL:
+    async def _signed(self, source: URL) -> URL:
+        url = check_url(await self._presigner.presigned(source), self._s3_rules)
+        tell(StepKind.URL, "%s: allowed, by a signed URL of %s", source, url.raw_host)
+        return url
+
+    async def _delivered(self, job: _Job, url: URL, content: bytes) -> Download:
+        """The download, once the caller has room for it."""
+        self._gate.delivered(job.host)
+        shown = job.source if job.is_s3 else url
+        download = Download(content, str(shown), job.attempts, self._clock() - job.started_s)
+        job.deadline.reschedule(None)
+        if job.admit:
+            await job.admit()
+        return download
+
+    async def _request(self, job: _Job, url: URL, timeout_s: float) -> bytes | URL:
         """One request: the body, or the URL that it redirects to, which is not yet checked.
 
         The one place where errors of the HTTP client become ours.
         """
-        assert self._session is not None, "The downloader is not open. This is a bug."
+        assert self._sessions is not None, "The downloader is not open. This is a bug."
+        session = self._sessions.of(is_kept_alive=self._gate.is_known(job.host))
         requested_host.set(url.raw_host)
+        tell(StepKind.REQUEST, "GET %s", job.source if job.is_s3 else url)
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._session.get(url, allow_redirects=False) as response,
-            ):
-                if response.status in _REDIRECTS:
-                    return _redirect_target(url, response)
-                _check_response(response, self._settings.max_download_bytes)
-                return await _read_body(response, self._settings.max_download_bytes)
+            async with asyncio.timeout(timeout_s), session.get(url, allow_redirects=False) as response:
+                return await read_answer(
+                    url, response, self._settings.max_download_bytes, is_signed=job.is_s3
+                )
         except TRANSLATED as exc:
             raise translate(exc) from exc
 
-    def _new_session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
-        # No limit and no limit per host: `Slots` are that.
-        connector = aiohttp.TCPConnector(
-            resolver=resolver, socket_factory=GuardedSockets(self._rules), limit=0, limit_per_host=0
-        )
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=self._settings.connect_timeout_s, sock_read=self._settings.read_timeout_s
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            headers={"Accept-Encoding": "identity", "User-Agent": f"streamapp/{__version__}"},
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
-            max_headers=_MAX_HEADERS,
-        )
 
-
-def _after_attempts(error: FetchError, attempts: int) -> FetchError:
-    # A new one, because waiters for the same name can share an error.
-    return FetchError(
-        error.reason,
-        str(error),
-        attempts=attempts,
-        is_retriable=error.is_retriable,
-        retry_after_s=error.retry_after_s,
-    )
-
-
-def _redirect_target(url: URL, response: aiohttp.ClientResponse) -> URL:
-    location = response.headers.get("Location")
-    if not location:
-        raise FetchError(Reason.BAD_RESPONSE, f"HTTP status {response.status} without a Location.")
-    try:
-        return url.join(URL(location))
-    except ValueError as exc:
-        raise FetchError(
-            Reason.URL_INVALID, f"It redirects to {location!r:.80}, which is not a URL."
-        ) from exc
-
-
-def _check_response(response: aiohttp.ClientResponse, max_bytes: int) -> None:
-    """Refuse what the headers alone tell: a status without the file, a coding, too many bytes."""
-    if not 200 <= response.status <= 299 or response.status == 206:
-        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-        raise refused_status(response.status, retry_after_s)
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("", "identity"):
-        raise FetchError(Reason.BAD_RESPONSE, f"The server sent {coding!r:.40} though not asked to.")
-    # Only a hint: the bytes are counted as well.
-    if response.content_length is not None and response.content_length > max_bytes:
-        raise _too_large(max_bytes)
-
-
-async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > max_bytes:
-            raise _too_large(max_bytes)
-    return bytes(content)
-
-
-def _too_large(max_bytes: int) -> FetchError:
-    return FetchError(Reason.TOO_LARGE, f"The file has more than {max_bytes} bytes.")
+def _left_s(deadline: asyncio.Timeout) -> float:
+    end_s = deadline.when()
+    assert end_s is not None, "The deadline was lifted before the file was in. This is a bug."
+    return end_s - asyncio.get_running_loop().time()

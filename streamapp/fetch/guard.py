@@ -4,8 +4,8 @@ Where URLs come from strangers, the network that this worker stands in is what h
 (server-side request forgery). Three questions are asked, each by the one who can answer it:
 
 1. `check_url`, before a request is made: scheme, port, credentials, host, literal addresses.
-2. `is_allowed_address`, by the resolver, for every address that a name resolves to.
-3. `is_allowed_address`, at the socket, for the address that is really connected to.
+2. `address_refusal`, by the resolver, for every address that a name resolves to.
+3. `address_refusal`, at the socket, for the address that is really connected to.
 """
 
 import re
@@ -15,15 +15,17 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from yarl import URL
 
 from streamapp.errors import FetchError
+from streamapp.fetch.hosts import canonical_host, canonical_hosts, is_host_name, is_listed
 from streamapp.reasons import Reason
 from streamapp.settings import Settings
 
 Address = IPv4Address | IPv6Address
 
+URL_ERRORS = (ValueError, IndexError)
+"""What yarl raises for a text that is no URL; an IndexError where brackets stand the wrong way round."""
+
 _MAX_URL_CHARS = 8192
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
-# An underscore is no host-name character, but CDN names with one exist and resolve.
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 # How the WHATWG URL standard tells an IPv4 address from a name: by the last label alone.
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 
@@ -43,26 +45,40 @@ _BLOCKED_IPV6 = (
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say of where files may come from; host names in canonical form.
+    """What the settings say of where files may come from; hosts in canonical form.
 
     Attributes:
+        blocked_hosts: hosts that are never reached, whatever the other lists say; an address is blocked
+            for every name that resolves to it. ``*.example.com`` matches every subdomain.
         allow_private_hosts: names or addresses that may be reached though private, on any port.
-        allowed_hosts: if not empty, the only hosts; ``*.example.com`` matches every subdomain.
+        allowed_hosts: if not empty, the only hosts; with the same wildcards.
         allowed_ports: ports of all hosts but the private ones.
     """
 
+    blocked_hosts: frozenset[str] = frozenset()
     allow_private_hosts: frozenset[str] = frozenset()
     allowed_hosts: frozenset[str] = frozenset()
     allowed_ports: frozenset[int] = frozenset({80, 443})
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Rules":
-        """The rules of the settings under "Fetch"."""
+        """The rules of the settings under "Fetch".
+
+        Raises:
+            SettingsError: one of the lists has something that is not a host.
+        """
         return cls(
-            allow_private_hosts=frozenset(map(canonical_host, settings.allow_private_hosts)),
-            allowed_hosts=frozenset(map(canonical_host, settings.allowed_hosts)),
+            blocked_hosts=canonical_hosts("blocked_hosts", settings.blocked_hosts),
+            allow_private_hosts=canonical_hosts(
+                "allow_private_hosts", settings.allow_private_hosts, with_wildcards=False
+            ),
+            allowed_hosts=canonical_hosts("allowed_hosts", settings.allowed_hosts),
             allowed_ports=frozenset(map(int, settings.allowed_ports)),
         )
+
+    def is_blocked(self, host: str) -> bool:
+        """Whether the operator named this host (or address) as one that is never to be reached."""
+        return is_listed(host, self.blocked_hosts)
 
     def is_private_allowed(self, host: str) -> bool:
         """Whether the operator named this host (or address) as one that may be private."""
@@ -70,23 +86,40 @@ class Rules:
 
     def is_host_allowed(self, host: str) -> bool:
         """Whether the allow-list, if there is one, has this host; naming it as private is enough too."""
-        host = canonical_host(host)
-        if not self.allowed_hosts or host in self.allowed_hosts or host in self.allow_private_hosts:
-            return True
-        labels = host.split(".")
-        return any("*." + ".".join(labels[i:]) in self.allowed_hosts for i in range(1, len(labels)))
+        return not self.allowed_hosts or is_listed(host, self.allowed_hosts) or self.is_private_allowed(host)
 
 
-def check_url(url: str, rules: Rules) -> URL:
-    """Parse a URL and make sure that a request for it may be made.
-
-    The URL that comes back is the one to request: what was checked and what is asked for can't differ.
+def parse_url(url: str) -> URL:
+    """Read an absolute URL of any scheme.
 
     Raises:
-        FetchError: url_invalid, url_scheme, url_credentials, address_blocked, host_not_allowed or
-            url_port; ``attempts`` is 0.
+        FetchError: url_invalid; ``attempts`` is 0.
     """
-    parsed = _parse(url)
+    if not url or len(url) > _MAX_URL_CHARS or _CONTROL_CHARACTER.search(url):
+        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not a URL.")
+    try:
+        parsed = URL(url)
+        # Not only the constructor raises: some parts are decoded when they are read, and what stands in
+        # brackets is first read when it is written anew.
+        _ = parsed.host, parsed.port, parsed.user, parsed.password, URL(str(parsed))
+    except URL_ERRORS as exc:
+        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not a URL: {exc}.") from exc
+    if not parsed.scheme:
+        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not an absolute URL.")
+    return parsed
+
+
+def check_url(url: str | URL, rules: Rules) -> URL:
+    """Make sure that a request for a URL may be made.
+
+    The URL that comes back is the one to request: what was checked and what is asked for can't differ.
+    One that comes parsed is not written anew: a signed one would no longer be what was signed.
+
+    Raises:
+        FetchError: url_invalid, url_scheme, url_credentials, host_blocked, address_blocked,
+            host_not_allowed or url_port; ``attempts`` is 0.
+    """
+    parsed = _checked_form(parse_url(url) if isinstance(url, str) else url)
     host = _checked_host(parsed, rules)
     if not rules.is_host_allowed(host):
         raise _refusal(Reason.HOST_NOT_ALLOWED, f"The host {host!r} is not on the list of allowed hosts.")
@@ -96,20 +129,23 @@ def check_url(url: str, rules: Rules) -> URL:
     return parsed
 
 
-def is_allowed_address(address: str, rules: Rules, host: str | None = None) -> bool:
-    """Whether a connection to this address may be opened.
+def address_refusal(address: str, rules: Rules, host: str | None = None) -> Reason | None:
+    """Why no connection to this address may be opened; None where one may.
 
     Args:
         address: as the resolver or the socket has it.
         host: the name that was resolved, if any; one that may be private vouches for its addresses.
     """
+    if rules.is_blocked(address):
+        return Reason.HOST_BLOCKED
     if host is not None and rules.is_private_allowed(host):
-        return True
+        return None
     try:
         parsed = ip_address(address)
     except ValueError:
-        return False
-    return is_public_address(parsed) or rules.is_private_allowed(address)
+        return Reason.ADDRESS_BLOCKED
+    is_allowed = is_public_address(parsed) or rules.is_private_allowed(address)
+    return None if is_allowed else Reason.ADDRESS_BLOCKED
 
 
 def is_public_address(address: Address) -> bool:
@@ -120,60 +156,42 @@ def is_public_address(address: Address) -> bool:
     no picture is served from there. So are addresses with a zone id, which names an interface of ours.
     """
     if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
         if address.ipv4_mapped is not None:
             return is_public_address(address.ipv4_mapped)
-        is_plain = address in _IPV6_UNICAST and address.scope_id is None
-        if not is_plain or any(address in network for network in _BLOCKED_IPV6):
+        if address not in _IPV6_UNICAST or any(address in network for network in _BLOCKED_IPV6):
             return False
     elif any(address in network for network in _BLOCKED_IPV4):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def canonical_host(host: str) -> str:
-    """The form in which hosts are compared: lower case, no trailing dot, no brackets, short IPv6."""
-    host = host.strip().lower().removesuffix(".")
-    try:
-        address = ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return host
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-def _parse(url: str) -> URL:
-    if not url or len(url) > _MAX_URL_CHARS or _CONTROL_CHARACTER.search(url):
-        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not a URL.")
-    try:
-        parsed = URL(url)
-        # Not only the constructor raises: some parts are decoded when they are read.
-        scheme, _, port = parsed.scheme, parsed.host, parsed.port
-        has_credentials = parsed.user is not None or parsed.password is not None
-    except ValueError as exc:
-        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not a URL: {exc}.") from exc
-    if not scheme:
-        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} is not an absolute URL.")
-    if scheme not in ("http", "https"):
-        raise _refusal(Reason.URL_SCHEME, f"The scheme {scheme!r:.20} is not http or https.")
-    if has_credentials:
+def _checked_form(url: URL) -> URL:
+    """The URL without its fragment, refused where it is no HTTP URL of a host."""
+    shown = f"{str(url)!r:.80}"
+    if url.scheme not in ("http", "https"):
+        raise _refusal(Reason.URL_SCHEME, f"The scheme {url.scheme!r:.20} is not http or https.")
+    # Two empty ones ("http://:@…") are neither a user nor a password to yarl.
+    if "@" in url.raw_authority:
         raise _refusal(Reason.URL_CREDENTIALS, "The URL carries a user name or a password.")
-    if port is None or not parsed.raw_host:
-        raise _refusal(Reason.URL_INVALID, f"{url!r:.80} names no host.")
-    return parsed.with_fragment(None)
+    if url.port is None or not url.raw_host:
+        raise _refusal(Reason.URL_INVALID, f"{shown} names no host.")
+    return url.with_fragment(None)
 
 
 def _checked_host(url: URL, rules: Rules) -> str:
-    """The URL's host in canonical form, refused where it is a literal that must not be reached."""
+    """The URL's host in canonical form, refused where it is blocked or a literal address that is private."""
     raw_host = url.raw_host or ""
     host = canonical_host(raw_host)
-    if ":" in raw_host:
-        is_allowed = is_allowed_address(raw_host, rules)
-    elif not _HOST_NAME.fullmatch(host):
+    if ":" not in raw_host and not is_host_name(host):
         raise _refusal(Reason.URL_INVALID, f"{raw_host!r:.80} is not a host name.")
-    elif _ENDS_IN_A_NUMBER.fullmatch(host):
+    if rules.is_blocked(host):
+        raise _refusal(Reason.HOST_BLOCKED, f"The host {host!r} is on the list of blocked hosts.")
+    if ":" in raw_host or _ENDS_IN_A_NUMBER.fullmatch(host):
         # Parsers disagree on 2130706433, 0x7f.1 or 010.0.0.1; `ip_address` reads none of them, so that
         # they are refused whatever they stand for.
-        is_allowed = is_allowed_address(host, rules)
+        is_allowed = address_refusal(raw_host if ":" in raw_host else host, rules) is None
     else:
         is_local_name = host == "localhost" or host.endswith(".localhost")
         is_allowed = not is_local_name or rules.is_private_allowed(host)

@@ -1,6 +1,7 @@
 """The HTTP client's errors, translated to ours."""
 
 import asyncio
+import re
 import socket
 import ssl
 
@@ -10,13 +11,15 @@ from streamapp.errors import FetchError
 from streamapp.fetch.connecting import BlockedAddressError
 from streamapp.reasons import Reason
 
+# Some errors print the URL, which may be a signed one.
+_URL = re.compile(r"https?://[^\s'\"<>]+")
+
 TRANSLATED = (aiohttp.ClientError, OSError)
 """The classes that `translate` is to be called with; anything else is a bug and is not caught."""
 
 # Class → reason, and whether another attempt could end otherwise. The first class that fits wins, so
 # a subclass stands before its base. ClientError and OSError at the end are for what has no line of its own.
 _RULES: tuple[tuple[type[BaseException], Reason, bool], ...] = (
-    (BlockedAddressError, Reason.ADDRESS_BLOCKED, False),
     (aiohttp.ClientConnectorDNSError, Reason.HOST_UNKNOWN, False),
     (aiohttp.ClientSSLError, Reason.TLS_FAILED, False),
     (aiohttp.ServerFingerprintMismatch, Reason.TLS_FAILED, False),
@@ -42,7 +45,9 @@ def matching_class(error: type[BaseException]) -> type[BaseException]:
 
 
 def translate(error: BaseException) -> FetchError:
-    """The FetchError for an error of the classes in `TRANSLATED`."""
+    """The FetchError for an error of the classes in `TRANSLATED`; its message never holds the URL."""
+    if isinstance(error, BlockedAddressError):
+        return FetchError(error.reason, _describe(error))
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         if isinstance(cause, BlockedAddressError):
@@ -57,4 +62,4 @@ def translate(error: BaseException) -> FetchError:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    return f"{type(error).__name__}: {_URL.sub('(the URL)', str(error))}"[:200]

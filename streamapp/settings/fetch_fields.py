@@ -12,10 +12,7 @@ class FetchSettings(BaseModel):
         default=64, ge=1, description="Downloads at the same time; more hides slow servers, costs sockets."
     )
     downloads_per_host: int = Field(
-        default=32,
-        ge=1,
-        description="Connections to one host at the same time; leaves sockets to other hosts. A slow host's "
-        "events still count in events_in_flight, and can fill it.",
+        default=32, ge=1, description="Connections to one host at the same time; leaves room to other hosts."
     )
     allow_private_hosts: Names = Field(
         default=(),
@@ -35,7 +32,8 @@ class FetchSettings(BaseModel):
     patient_hosts: Names = Field(
         default=(),
         description="Hosts, such as your own CDN, whose events wait out an outage instead of failing at "
-        "once; *.example.com matches subdomains.",
+        "once; *.example.com matches subdomains. The allowed_hosts are among them: name your CDN in one of "
+        "both.",
     )
     s3_buckets: Names = Field(
         default=(),

@@ -1,157 +1,144 @@
-"""Names whose DNS servers never answer, and who is held up by them."""
+"""Answers of DNS: checked before they are kept, and kept for their lifetime."""
 
-import asyncio
 import socket
-import threading
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from dns_server import IPV4, answering
 
 from streamapp.errors import FetchError
 from streamapp.fetch import connecting
-from streamapp.fetch.connecting import ThreadResolver
+from streamapp.fetch.connecting import BlockedAddressError, GuardedResolver, GuardedSockets
+from streamapp.fetch.dns import DnsResolver, TimedResult
 from streamapp.fetch.downloader import Downloader
+from streamapp.fetch.guard import Rules
 from streamapp.reasons import Reason
 from streamapp.settings import Settings
 
-LOOPBACK = "127.0.0.1"
+PUBLIC = "93.184.215.14"
 
 
-class SlowDns:
-    """Stands for `getaddrinfo`: names that begin with "hang" have no answer before `release` is set."""
-
+class Clock:
     def __init__(self) -> None:
-        self.release = threading.Event()
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class TimedResolver(AbstractResolver):
+    """Answers from a list, one after the other, with the same lifetime each; the last one stays."""
+
+    def __init__(self, ttl_s: float | None, *answers: list[str]) -> None:
+        self._ttl_s = ttl_s
+        self._answers = list(answers)
         self.asked: list[str] = []
 
-    def __call__(self, host: str, port: int, *_: Any) -> list[Any]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
         self.asked.append(host)
-        if host.startswith("hang"):
-            self.release.wait(10)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOOPBACK, port))]
+        addresses = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        results = [
+            TimedResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in addresses
+        ]
+        if self._ttl_s is not None:
+            for result in results:
+                result["ttl_s"] = self._ttl_s
+        return list(results)
+
+    async def close(self) -> None:
+        pass
 
 
-@pytest.fixture
-def dns() -> Iterator[SlowDns]:
-    slow = SlowDns()
-    yield slow
-    slow.release.set()
+@pytest.mark.parametrize(("ttl_s", "kept_s"), [(60.0, 60.0), (0.0, 1.0), (86400.0, 300.0)])
+async def test_an_answer_is_kept_for_its_lifetime_within_bounds(ttl_s: float, kept_s: float) -> None:
+    clock, asked = Clock(), TimedResolver(ttl_s, [PUBLIC])
+    resolver = GuardedResolver(asked, Rules(), clock)
+    for clock.now_s in (0.0, kept_s - 0.01):
+        [result] = await resolver.resolve("cdn.example", 443)
+        assert (result["host"], result["port"]) == (PUBLIC, 443)
+    assert len(asked.asked) == 1
+    [result] = await resolver.resolve("cdn.example", 80)
+    assert result["port"] == 80
+    clock.now_s = kept_s
+    await resolver.resolve("cdn.example", 443)
+    assert len(asked.asked) == 2
 
 
-async def abandon(resolver: ThreadResolver, *hosts: str) -> None:
-    """Look names up and give up, as a request does whose time to connect is over."""
-    for host in hosts:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await resolver.resolve(host)
+async def test_an_answer_without_a_lifetime_is_not_kept() -> None:
+    asked = TimedResolver(None, [PUBLIC])
+    resolver = GuardedResolver(asked, Rules())
+    for _ in range(2):
+        await resolver.resolve("cdn.example")
+    assert len(asked.asked) == 2
 
 
-async def resolves(resolver: ThreadResolver, host: str) -> bool:
-    async with asyncio.timeout(5):
-        return [answer["host"] for answer in await resolver.resolve(host)] == [LOOPBACK]
+async def test_an_answer_that_does_not_pass_is_not_kept() -> None:
+    resolver = GuardedResolver(TimedResolver(60.0, ["10.0.0.1"], [PUBLIC, "10.0.0.1"], [PUBLIC]), Rules())
+    for _ in range(2):
+        with pytest.raises(BlockedAddressError):
+            await resolver.resolve("cdn.example")
+    assert (await resolver.resolve("cdn.example"))[0]["host"] == PUBLIC
 
 
-async def test_names_that_hang_leave_other_names_their_threads(dns: SlowDns) -> None:
-    resolver = ThreadResolver(4, dns)
-    await abandon(resolver, "hang-1", "hang-2", "hang-3")
-    assert await resolves(resolver, "new.example")
-    await resolver.close()
+async def test_a_name_that_turns_private_when_its_answer_is_out_of_date_is_refused() -> None:
+    clock = Clock()
+    resolver = GuardedResolver(TimedResolver(0.0, [PUBLIC], ["127.0.0.1"]), Rules(), clock)
+    await resolver.resolve("cdn.example")
+    clock.now_s = 1.0
+    with pytest.raises(BlockedAddressError):
+        await resolver.resolve("cdn.example")
 
 
-async def test_a_flood_of_names_that_hang_leaves_threads_to_names_that_resolved_before(dns: SlowDns) -> None:
-    resolver = ThreadResolver(2, dns)
-    assert await resolves(resolver, "cdn.example")
-    await abandon(resolver, "hang-1", "hang-2")
-    assert await resolves(resolver, "cdn.example")
-    await resolver.close()
+async def test_few_answers_are_kept_and_the_busy_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "_MOST_NAMES_KEPT", 2)
+    asked = TimedResolver(60.0, [PUBLIC])
+    resolver = GuardedResolver(asked, Rules())
+    for host in ("a", "b", "a", "c", "a", "b"):
+        await resolver.resolve(f"{host}.example")
+    assert asked.asked == ["a.example", "b.example", "c.example", "b.example"]
 
 
-async def test_a_name_without_a_free_thread_fails_at_once_and_is_not_queued(dns: SlowDns) -> None:
-    resolver = ThreadResolver(2, dns)
-    await abandon(resolver, "hang-1", "hang-2")
-    with pytest.raises(socket.gaierror) as caught:
-        await resolver.resolve("new.example")
-    assert caught.value.errno == socket.EAI_AGAIN
-    assert dns.asked == ["hang-1", "hang-2"]
-    await resolver.close()
-
-
-async def test_a_thread_is_free_again_when_its_name_has_an_answer(dns: SlowDns) -> None:
-    resolver = ThreadResolver(1, dns)
-    hanging = asyncio.create_task(resolver.resolve("hang-1"))
-    await asyncio.sleep(0)
-    with pytest.raises(socket.gaierror):
-        await resolver.resolve("new.example")
-    dns.release.set()
-    async with asyncio.timeout(5):
-        await hanging
-    assert await resolves(resolver, "new.example")
-    await resolver.close()
-
-
-async def test_names_that_do_not_resolve_give_their_thread_back() -> None:
-    def unknown(*_: Any) -> list[Any]:
-        raise socket.gaierror(socket.EAI_NONAME, "Unknown.")
-
-    resolver = ThreadResolver(1, unknown)
-    for _ in range(3):
-        with pytest.raises(socket.gaierror) as caught:
-            await resolver.resolve("gone.example")
-        assert caught.value.errno == socket.EAI_NONAME
-    await resolver.close()
-
-
-async def test_few_of_the_names_that_resolved_are_remembered(
-    dns: SlowDns, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("addresses", [["203.0.114.5"], [PUBLIC, "203.0.114.5"]])
+async def test_a_name_that_resolves_to_a_blocked_address_is_refused_with_that_reason(
+    addresses: list[str],
 ) -> None:
-    monkeypatch.setattr(connecting, "_MOST_KNOWN_NAMES", 2)
-    resolver = ThreadResolver(1, dns)
-    for host in ("a.example", "b.example", "a.example", "c.example"):
-        assert await resolves(resolver, host)
-    assert list(resolver._known) == ["a.example", "c.example"]
-    await resolver.close()
+    rules = Rules(blocked_hosts=frozenset({"203.0.114.5"}), allow_private_hosts=frozenset({"cdn.example"}))
+    with pytest.raises(BlockedAddressError) as caught:
+        await GuardedResolver(TimedResolver(60.0, addresses), rules).resolve("cdn.example")
+    assert caught.value.reason is Reason.HOST_BLOCKED
+    with pytest.raises(BlockedAddressError) as caught:
+        GuardedSockets(rules)((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("203.0.114.5", 80)))
+    assert caught.value.reason is Reason.HOST_BLOCKED
 
 
-async def test_the_system_resolves_names_of_the_hosts_file() -> None:
-    resolver = ThreadResolver(1)
-    async with asyncio.timeout(5):
-        answers = await resolver.resolve("localhost", 80, socket.AF_INET)
-    assert {answer["host"] for answer in answers} == {LOOPBACK}
-    await resolver.close()
+async def test_the_downloader_reports_a_blocked_address_of_a_name() -> None:
+    settings = Settings(blocked_hosts=("203.0.114.5",))
+    async with Downloader(settings, resolver=TimedResolver(60.0, ["203.0.114.5"])) as downloader:
+        with pytest.raises(FetchError) as caught:
+            await downloader.fetch("http://cdn.example/")
+    assert caught.value.reason is Reason.HOST_BLOCKED
 
 
-async def test_downloads_go_on_while_names_hang(dns: SlowDns) -> None:
-    async def respond(_: web.Request) -> web.Response:
-        return web.Response(body=b"x")
+async def test_the_lifetime_of_a_real_answer_is_obeyed() -> None:
+    async with answering() as server:
+        clock = Clock()
+        resolver = GuardedResolver(DnsResolver((server.address,)), Rules(), clock)
+        for clock.now_s in (0.0, 59.0):
+            assert (await resolver.resolve("cdn.example", 80))[0]["host"] == IPV4
+        assert server.asked == ["cdn.example"]
+        await resolver.close()
 
-    app = web.Application()
-    app.router.add_get("/", respond)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    port = runner.addresses[0][1]
-    settings = Settings(
-        allow_private_hosts=("cdn.example", "new.example"),
-        downloads_in_flight=2,
-        download_attempts=1,
-        connect_timeout_s=0.05,
-    )
-    async with Downloader(settings, resolver=ThreadResolver(2, dns)) as downloader:
 
-        async def outcome(host: str) -> tuple[Reason, bool] | bytes:
-            try:
-                return (await downloader.fetch(f"http://{host}/")).content
-            except FetchError as exc:
-                return exc.reason, exc.is_retriable
-
-        assert await outcome(f"cdn.example:{port}") == b"x"
-        assert [await outcome(f"hang-{i}.example") for i in range(2)] == [(Reason.TIMEOUT, True)] * 2
-        assert await outcome(f"new.example:{port}") == (Reason.HOST_UNKNOWN, True)
-        # From here on aiohttp's own memory of the name does not help.
-        assert downloader._session is not None
-        downloader._session.connector.clear_dns_cache()  # type: ignore[union-attr]
-        assert await outcome(f"cdn.example:{port}") == b"x"
-        dns.release.set()
-    await runner.cleanup()
+async def test_a_server_that_fails_is_an_error_that_can_pass_and_a_name_that_is_gone_is_not() -> None:
+    settings = Settings(download_attempts=1)
+    async with (
+        answering() as server,
+        Downloader(settings, resolver=DnsResolver((server.address,))) as downloader,
+    ):
+        for host, is_retriable in (("broken.example", True), ("gone.example", False)):
+            with pytest.raises(FetchError) as caught:
+                await downloader.fetch(f"http://{host}/")
+            assert (caught.value.reason, caught.value.is_retriable) == (Reason.HOST_UNKNOWN, is_retriable)

@@ -6,14 +6,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
+from loopback import LOOPBACK, ListedResolver, Waits, answers_with, sending, serving, settings
 
 from streamapp.errors import FetchError
 from streamapp.fetch.connecting import BlockedAddressError, GuardedResolver, GuardedSockets, requested_host
@@ -22,95 +21,12 @@ from streamapp.fetch.guard import Rules
 from streamapp.reasons import Reason
 from streamapp.settings import Settings
 
-LOOPBACK = "127.0.0.1"
-Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Waits:
-    """Stands for `asyncio.sleep`: notes the seconds and returns at once."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-
-
-class ListedResolver(AbstractResolver):
-    """Answers from a list of answers for each name, one after the other; the last one stays."""
-
-    def __init__(self, **answers: list[list[str]]) -> None:
-        self._answers = answers
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        answers = self._answers[host.partition(".")[0]]
-        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-@asynccontextmanager
-async def serving(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server that answers every path; gives its port."""
-    app = web.Application()
-    app.router.add_get("/{path:.*}", respond)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, LOOPBACK, 0, ssl_context=tls).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def sending(data: bytes, *, then_hang: bool = False) -> AsyncIterator[int]:
-    """A server that sends these bytes to everyone who sent a request, and closes or falls silent."""
-    released = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(data)
-            if then_hang:
-                async with asyncio.timeout(10):
-                    await released.wait()
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(answer, LOOPBACK, 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        released.set()
-        server.close()
-        await server.wait_closed()
-
-
-def settings(**changes: Any) -> Settings:
-    values: dict[str, Any] = {"allow_private_hosts": (LOOPBACK,), "download_attempts": 1}
-    return Settings(**(values | changes))
-
 
 async def fetch_failure(url: str, **changes: Any) -> FetchError:
     async with Downloader(settings(**changes), sleep=Waits()) as downloader:
         with pytest.raises(FetchError) as caught:
             await downloader.fetch(url)
     return caught.value
-
-
-def answers_with(**values: Any) -> Respond:
-    async def respond(_: web.Request) -> web.Response:
-        return web.Response(**values)
-
-    return respond
 
 
 async def redirect_to_query(request: web.Request) -> web.Response:
@@ -175,6 +91,8 @@ async def test_a_redirect_to_a_private_address_is_refused(target: str) -> None:
         ("http://user:secret@127.0.0.1/", Reason.URL_CREDENTIALS),
         ("http://8.8.8.8:22/", Reason.URL_PORT),
         ("http://[/", Reason.URL_INVALID),
+        ("http://]@[@", Reason.URL_INVALID),
+        ("http://[::1::]/", Reason.URL_INVALID),
         ("", Reason.BAD_RESPONSE),
     ],
 )
@@ -390,6 +308,26 @@ async def test_a_final_answer_is_asked_for_once(status: int) -> None:
     assert (failure.attempts, failure.is_retriable) == (1, False)
 
 
+async def test_the_old_deployments_five_attempts_half_a_minute_apart_are_a_setting() -> None:
+    waits = Waits()
+    chosen = settings(download_attempts=5, retry_base_s=30, retry_max_s=60, fetch_deadline_s=360)
+    # Each wait is between 0 and 60 s, 30 s on average: jitter keeps a crowd from coming back at once.
+    async with (
+        serving(answers_with(status=503)) as port,
+        Downloader(chosen, sleep=waits, random=lambda: 0.5) as downloader,
+    ):
+        with pytest.raises(FetchError) as caught:
+            await downloader.fetch(f"http://{LOOPBACK}:{port}/")
+    assert caught.value.attempts == 5
+    assert waits.seconds == [30.0] * 4
+    longest_s = chosen.download_attempts * chosen.download_timeout_s + 4 * chosen.retry_max_s
+    assert longest_s <= chosen.fetch_deadline_s
+
+
+def test_by_default_a_file_is_had_or_given_up_within_two_minutes() -> None:
+    assert Settings().fetch_deadline_s <= 120
+
+
 async def test_an_event_that_waits_for_its_retry_holds_no_slot() -> None:
     async def respond(request: web.Request) -> web.Response:
         return web.Response(status=503 if request.path == "/failing" else 200, body=b"x")
@@ -423,10 +361,12 @@ async def test_no_connection_is_left_behind_by_failures() -> None:
         for _ in range(5):
             with pytest.raises(FetchError):
                 await downloader.fetch(f"http://{LOOPBACK}:{port}/")
-        assert downloader._session is not None
-        assert downloader._session.connector is not None
-        assert not downloader._session.connector._acquired
-        assert not downloader._session.connector._conns
+        assert downloader._sessions is not None
+        for is_kept_alive in (True, False):
+            connector = downloader._sessions.of(is_kept_alive=is_kept_alive).connector
+            assert connector is not None
+            assert not connector._acquired
+            assert not connector._conns
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with the openssl command")
@@ -498,7 +438,7 @@ async def test_the_deadline_covers_all_redirects() -> None:
 
 async def test_the_deadline_ends_a_wait_for_a_slot_in_which_nothing_was_requested() -> None:
     chosen = settings(downloads_per_host=1, fetch_deadline_s=0.05)
-    async with asyncio.timeout(10), Downloader(chosen) as downloader, downloader._slots.taken(LOOPBACK):
+    async with asyncio.timeout(10), Downloader(chosen) as downloader, downloader._gate.entered(LOOPBACK, 1.0):
         with pytest.raises(FetchError) as caught:
             await downloader.fetch(f"http://{LOOPBACK}/")
     assert (caught.value.reason, caught.value.attempts) == (Reason.TIMEOUT, 0)

@@ -76,6 +76,11 @@ def test_no_client_error_falls_to_the_catch_all(cls: type[BaseException]) -> Non
         ),
         (aiohttp.ClientConnectorDNSError(KEY, BlockedAddressError()), Reason.ADDRESS_BLOCKED, False),
         (aiohttp.ClientConnectorError(KEY, BlockedAddressError()), Reason.ADDRESS_BLOCKED, False),
+        (
+            aiohttp.ClientConnectorError(KEY, BlockedAddressError(Reason.HOST_BLOCKED)),
+            Reason.HOST_BLOCKED,
+            False,
+        ),
         (aiohttp.InvalidURL("x"), Reason.URL_INVALID, False),
         (aiohttp.ClientError(), Reason.BAD_RESPONSE, False),
     ],
@@ -87,6 +92,22 @@ def test_an_error_becomes_the_reason_that_names_its_cause(
     translated = translate(error)
     assert isinstance(translated, FetchError)
     assert (translated.reason, translated.is_retriable) == (reason, is_retriable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ConnectionTimeoutError(
+            "Connection timeout to host https://b.s3.example/a?X-Amz-Signature=5e"
+        ),
+        aiohttp.InvalidURL("https://b.s3.example/a?X-Amz-Signature=5e", "odd"),
+        aiohttp.ServerTimeoutError("Timeout on reading data from 'https://b.s3.example/?X-Amz-Signature=5e'"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_message_has_the_url(error: BaseException) -> None:
+    assert "5e" not in str(translate(error))
+    assert "(the URL)" in str(translate(error))
 
 
 def test_an_error_of_another_kind_is_not_hidden() -> None:

@@ -1,0 +1,98 @@
+"""Servers, waits and answers of DNS that the downloader's tests share; all on loopback."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from streamapp.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Waits:
+    """Stands for `asyncio.sleep`: notes the seconds and returns at once."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+class ListedResolver(AbstractResolver):
+    """Answers from a list of answers for each name, one after the other; the last one stays."""
+
+    def __init__(self, **answers: list[list[str]]) -> None:
+        self._answers = answers
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        answers = self._answers[host.partition(".")[0]]
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def serving(
+    respond: Respond, tls: ssl.SSLContext | None = None, *, host: str = LOOPBACK
+) -> AsyncIterator[int]:
+    """A server that answers every path; gives its port."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, 0, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def sending(data: bytes, *, then_hang: bool = False) -> AsyncIterator[int]:
+    """A server that sends these bytes to everyone who sent a request, and closes or falls silent."""
+    released = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(data)
+            if then_hang:
+                async with asyncio.timeout(10):
+                    await released.wait()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, LOOPBACK, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        released.set()
+        server.close()
+        await server.wait_closed()
+
+
+def settings(**changes: Any) -> Settings:
+    values: dict[str, Any] = {"allow_private_hosts": (LOOPBACK,), "download_attempts": 1}
+    return Settings(**(values | changes))
+
+
+def answers_with(**values: Any) -> Respond:
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(**values)
+
+    return respond
