@@ -1,11 +1,20 @@
-"""What several test folders share: one embedded broker for the whole run, topics of its own for each test."""
+"""What several test folders share: an embedded broker, Apache Kafka and an S3 server for the whole run.
 
+Topics and AWS variables are each test's own.
+"""
+
+import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from streamapp.errors import BrokerError
 from streamapp.local.broker import EmbeddedBroker
+from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.local.kafka.jars import fetch_jars, find_java
 from streamapp.settings import Settings, load_settings
 
 
@@ -39,3 +48,51 @@ def kafka_variables(embedded_broker: EmbeddedBroker) -> dict[str, str]:
 def kafka_settings(kafka_variables: dict[str, str]) -> Settings:
     """The same as settings."""
     return load_settings(kafka_variables)
+
+
+@pytest.fixture(scope="session")
+def kafka_program() -> None:
+    """Skips where Apache Kafka can't be had; fails instead in CI that has Java and Maven."""
+    try:
+        find_java()
+        fetch_jars()
+    except BrokerError as exc:
+        if os.environ.get("CI") and shutil.which("java") and shutil.which("mvn"):
+            raise
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(kafka_program: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """Apache Kafka itself. A test that kills it starts it again."""
+    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def moto_port() -> Iterator[int]:
+    """Moto's S3 server; a test that needs it empty resets it by POST to /moto-api/reset."""
+    # Takes a second, which most runs of a few tests should not.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()[1]
+    server.stop()
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment in which boto3 finds no credentials, region or endpoint, and asks no metadata server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+@pytest.fixture
+def aws(no_aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with credentials that moto takes."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -14,6 +14,7 @@ from streamapp.errors import StreamappError
 COMMANDS = {
     "worker": "worker",
     "moderate": "moderate",
+    "fetch": "fetch",
     "send": "send",
     "results": "results",
     "topics": "topics",

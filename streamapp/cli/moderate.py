@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +14,14 @@ import click
 from streamapp.cli.rows import row_table, summary
 from streamapp.engine import Engine, open_engine
 from streamapp.errors import FetchError
+from streamapp.fetch.inline import is_inline, is_url, name_of, read_inline
 from streamapp.local.display import make_console
 from streamapp.local.pictures import pictures_in
 from streamapp.logs import configure_logs
 from streamapp.obtain import Obtained
 from streamapp.policy import load_policy
-from streamapp.reasons import Reason
 from streamapp.records import Event, ResultRow
-from streamapp.settings import Settings, load_settings
+from streamapp.settings import Settings, export_aws_variables, load_settings_with_origins
 
 # Pictures that are worked on at the same time: enough to fill the models' batches.
 IN_FLIGHT = 16
@@ -33,6 +34,7 @@ Examples:
   streamapp moderate portrait.jpg
   streamapp moderate pictures/ --json > rows.jsonl
   streamapp moderate https://example.com/a.png
+  STREAMAPP_S3_BUCKETS=pictures streamapp moderate s3://pictures/users/a.png
   STREAMAPP_ALLOW_PRIVATE_HOSTS=127.0.0.1 streamapp moderate http://127.0.0.1:8000/a.png
 """,
 )
@@ -41,10 +43,12 @@ Examples:
 def command(pictures: tuple[str, ...], as_json: bool) -> None:
     """Moderate pictures here and now: the same code from fetch to row as in the worker.
 
-    A folder stands for all files in it that are not hidden. Exits with 0 also where pictures are to be
-    moderated.
+    A folder stands for all files in it that are not hidden. URLs are those that the worker fetches, and
+    data: and file: besides. Exits with 0 also where pictures are to be moderated.
     """
-    settings = load_settings()
+    loaded = load_settings_with_origins()
+    settings = loaded.settings
+    export_aws_variables(loaded)
     configure_logs("WARNING")
     targets = [target for picture in pictures for target in _targets(picture)]
     rows = asyncio.run(_moderate(settings, targets, as_json))
@@ -53,14 +57,14 @@ def command(pictures: tuple[str, ...], as_json: bool) -> None:
         click.echo(summary(rows, "picture"))
 
 
-def _targets(picture: str) -> Iterator[str]:
-    if "://" in picture:
+def _targets(picture: str) -> Iterator[Path | str]:
+    if is_url(picture):
         yield picture
     else:
-        yield from map(str, pictures_in(Path(picture)).values())
+        yield from pictures_in(Path(picture)).values()
 
 
-async def _moderate(settings: Settings, targets: list[str], as_json: bool) -> list[ResultRow]:
+async def _moderate(settings: Settings, targets: list[Path | str], as_json: bool) -> list[ResultRow]:
     rows = []
     policy = load_policy(settings.policy_file)
     async with (
@@ -76,11 +80,13 @@ async def _moderate(settings: Settings, targets: list[str], as_json: bool) -> li
     return rows
 
 
-async def _rows(engine: Engine, settings: Settings, targets: list[str]) -> AsyncGenerator[ResultRow, None]:
+async def _rows(
+    engine: Engine, settings: Settings, targets: list[Path | str]
+) -> AsyncGenerator[ResultRow, None]:
     """The targets' rows, in the targets' order, a bounded number of them in the making."""
     places = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(target: str) -> ResultRow:
+    async def one(target: Path | str) -> ResultRow:
         async with places:
             return await _look(engine, settings, target)
 
@@ -94,32 +100,21 @@ async def _rows(engine: Engine, settings: Settings, targets: list[str]) -> Async
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look(engine: Engine, settings: Settings, target: str) -> ResultRow:
+async def _look(engine: Engine, settings: Settings, target: Path | str) -> ResultRow:
     received_at, started_s = datetime.now(UTC), time.monotonic()
-    if "://" in target:
-        obtained = await engine.source.obtain(target)
+    if is_inline(target):
+        obtained = await _obtain_inline(engine, target, settings.max_download_bytes)
     else:
-        obtained = await _obtain_file(engine, Path(target), settings.max_download_bytes)
-    event = Event(user_id="local", image_url=target, username=None, country=None, event_time=None)
+        obtained = await engine.source.obtain(str(target))
+    event = Event("local", name_of(target), username=None, country=None, event_time=None)
     return await engine.judge(event, obtained, source=None, received_at=received_at, started_s=started_s)
 
 
-async def _obtain_file(engine: Engine, file: Path, max_bytes: int) -> Obtained:
-    """Read a local file under the bound of a download; one that can't be read is the picture's error."""
+async def _obtain_inline(engine: Engine, target: Path | str, max_bytes: int) -> Obtained:
+    """What is here already goes the same way; where it can't be read, that is the picture's error."""
     started_s = time.monotonic()
     try:
-        content = await asyncio.to_thread(_read, file, max_bytes)
+        content = await read_inline(target, max_bytes)
     except FetchError as exc:
-        return Obtained(None, exc, fetch_s=time.monotonic() - started_s)
-    return await engine.source.decode(content)
-
-
-def _read(file: Path, max_bytes: int) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(max_bytes + 1)
-    except OSError as exc:
-        raise FetchError(Reason.REFUSED, f"{file} can't be read: {exc}.") from exc
-    if len(content) > max_bytes:
-        raise FetchError(Reason.TOO_LARGE, f"{file} has more than {max_bytes} bytes.")
-    return content
+        return Obtained(None, exc, attempts=exc.attempts, fetch_s=time.monotonic() - started_s)
+    return replace(await engine.source.decode(content), attempts=0)

@@ -5,9 +5,12 @@ import io
 import json
 import os
 import sys
+from base64 import b64encode
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
 from PIL import Image
 
@@ -39,7 +42,7 @@ async def moderate(folder: Path, *arguments: str, **variables: str) -> Ended:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamapp", "moderate", *arguments),
         cwd=folder,
-        env=kept | variables,
+        env=kept | {"STREAMAPP_MODELS": "nudenet"} | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -110,6 +113,39 @@ async def test_a_private_url_is_fetched_only_where_the_setting_allows_it(tmp_pat
     assert refused.exit_code == allowed.exit_code == 0
     assert [row[1:] for row in refused.rows] == [(403, "address_blocked"), (403, "address_blocked")]
     assert allowed.rows == [(urls[0], 0, None), (urls[1], 403, "not_found")]
+
+
+async def test_what_is_here_already_can_be_named_by_a_url(folder: Path) -> None:
+    (folder / "data:,a.jpg").write_bytes(jpeg())
+    file = f"file://{folder}/pictures/a.jpg"
+    data = "data:image/jpeg;base64," + b64encode(jpeg()).decode()
+    ended = await moderate(folder, file, data, "data:,text", "file:///nowhere", "./data:,a.jpg", "--json")
+
+    assert (ended.exit_code, ended.errors) == (0, "")
+    assert ended.rows == [
+        (file, 0, None),
+        ("data:image/jpeg;base64,…", 0, None),
+        ("data:,…", 1, "unknown_format"),
+        ("file:///nowhere", 403, "not_found"),
+        ("data:,a.jpg", 0, None),
+    ]
+
+
+async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(
+    tmp_path: Path, moto_port: int, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = f"http://127.0.0.1:{moto_port}"
+    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
+        client.create_bucket(Bucket="pictures")
+        client.put_object(Bucket="pictures", Key="a.jpg", Body=jpeg())
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    secrets = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": endpoint}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
+    variables = {"STREAMAPP_S3_BUCKETS": "pictures", "STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1"}
+    ended = await moderate(tmp_path, "s3://pictures/a.jpg", "s3://secrets/a.jpg", "--json", **variables)
+
+    assert ended.rows == [("s3://pictures/a.jpg", 0, None), ("s3://secrets/a.jpg", 403, "host_not_allowed")]
 
 
 async def test_a_path_that_is_not_there_is_one_line_on_stderr(folder: Path) -> None:
