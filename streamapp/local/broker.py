@@ -13,7 +13,7 @@ from streamapp.errors import BrokerError
 from streamapp.local.processes import ChildProcess
 
 _HOST = "127.0.0.1"
-_API_VERSIONS = 18  # the key of Kafka's ApiVersions request, the first that every client sends
+_METADATA = 3  # the key of Kafka's Metadata request
 
 
 class EmbeddedBroker:
@@ -73,7 +73,7 @@ class EmbeddedBroker:
         """
         program = _broker_program()
         self.port = free_port() if self.port is None else self.port
-        _check_port_is_free(self.port)
+        check_port_is_free(self.port)
         url = f"tcp://{self.bootstrap_servers}"
         command = [program, "--listener-url", url, "--advertised-listener-url", url]
         command += ["--storage-engine", "memory://tansu/"]
@@ -84,7 +84,7 @@ class EmbeddedBroker:
         )
         try:
             self._process.start()
-            self._wait_until_ready()
+            wait_until_ready("embedded broker", self._process, self.port, self._start_timeout_s)
         except BaseException:
             self.stop()
             raise
@@ -104,19 +104,6 @@ class EmbeddedBroker:
         self._log_folder = tempfile.TemporaryDirectory(prefix="streamapp-broker-")
         return Path(self._log_folder.name, "broker.log")
 
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None and self.port is not None
-        give_up_at = time.monotonic() + self._start_timeout_s
-        while not _answers_kafka(self.port):
-            if not self._process.is_running:
-                raise BrokerError(f"The embedded broker ended at its start:\n{self._process.log_tail()}")
-            if time.monotonic() > give_up_at:
-                raise BrokerError(
-                    f"The embedded broker did not answer on {self.bootstrap_servers} "
-                    f"within {self._start_timeout_s:g} s:\n{self._process.log_tail()}"
-                )
-            time.sleep(0.02)
-
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -133,6 +120,47 @@ def free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def check_port_is_free(port: int) -> None:
+    """Make sure that a server can listen on a port of loopback.
+
+    Raises:
+        BrokerError: it can't.
+    """
+    with socket.socket() as probe:
+        # As servers do; without it a port whose last connections linger in TIME_WAIT looks taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as exc:
+            raise BrokerError(
+                f"Port {port} on {_HOST} can't be had for the broker: {exc.strerror}. "
+                "Stop what listens there, or choose another port."
+            ) from exc
+
+
+def wait_until_ready(name: str, process: ChildProcess, port: int, timeout_s: float) -> None:
+    """Wait until a broker serves clients.
+
+    Args:
+        name: in messages.
+        process: the broker's.
+        port: of its plaintext listener.
+        timeout_s: longest wait.
+
+    Raises:
+        BrokerError: the process ended, or the time is up; with the end of its log.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    while not _serves_clients(port):
+        if not process.is_running:
+            raise BrokerError(f"The {name} ended at its start:\n{process.log_tail()}")
+        if time.monotonic() > give_up_at:
+            raise BrokerError(
+                f"The {name} did not answer on {_HOST}:{port} within {timeout_s:g} s:\n{process.log_tail()}"
+            )
+        time.sleep(0.02)
 
 
 def _broker_program() -> str:
@@ -153,28 +181,21 @@ def _broker_program() -> str:
         ) from exc
 
 
-def _check_port_is_free(port: int) -> None:
-    with socket.socket() as probe:
-        # As servers do; without it a port whose last connections linger in TIME_WAIT looks taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as exc:
-            raise BrokerError(
-                f"Port {port} on {_HOST} can't be had for the embedded broker: {exc.strerror}. "
-                "Stop what listens there, or choose another port."
-            ) from exc
+def _serves_clients(port: int) -> bool:
+    """Whether a Kafka broker there tells of a broker that is in service.
 
-
-def _answers_kafka(port: int) -> bool:
-    """Whether a Kafka broker answers an ApiVersions request there."""
-    correlation_id = 7
-    request = struct.pack(">hhih", _API_VERSIONS, 0, correlation_id, -1)
+    Apache Kafka opens its port first, and tells of no broker until its controller has let it in.
+    """
+    correlation_id, no_client_id, no_topics = 7, -1, 0
+    request = struct.pack(">hhihi", _METADATA, 1, correlation_id, no_client_id, no_topics)
     try:
         with socket.create_connection((_HOST, port), timeout=2) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             with connection.makefile("rb") as reader:
-                answer = reader.read(8)
+                answer = reader.read(12)
     except OSError:
         return False
-    return len(answer) == 8 and struct.unpack(">ii", answer)[1] == correlation_id
+    if len(answer) < 12:
+        return False
+    _, answered_id, brokers = struct.unpack(">iii", answer)
+    return bool(answered_id == correlation_id and brokers > 0)

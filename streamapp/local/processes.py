@@ -88,6 +88,30 @@ class ChildProcess:
                 os.killpg(supervisor.pid, signal.SIGKILL)
             supervisor.wait(timeout=5)
 
+    def kill(self) -> None:
+        """End the program and its supervisor by SIGKILL, at once. Without effect where they have ended."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None:
+            return
+        assert supervisor.stdin is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(supervisor.pid, signal.SIGKILL)
+        supervisor.wait(timeout=5)
+        supervisor.stdin.close()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait until the program has ended by itself.
+
+        Returns:
+            Its exit code, as `exit_code`; None where it still runs when the time is up.
+        """
+        if self._supervisor is None:
+            raise StreamappError(f"The {self.name} is waited for and was not started. This is a bug.")
+        try:
+            return self._supervisor.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     @property
     def is_running(self) -> bool:
         return self._supervisor is not None and self._supervisor.poll() is None

@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from workers import WorkerProcess, event
 
@@ -15,8 +16,15 @@ from streamapp.records import SourcePosition
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
-EVENTS = 2000
-UNACKED_EVENTS = 200
+EVENTS = 1000
+UNACKED_EVENTS = 100
+
+
+@pytest.fixture(params=["embedded_broker", "kafka_broker"])
+def kafka_variables(request: pytest.FixtureRequest, kafka_variables: dict[str, str]) -> dict[str, str]:
+    """The environment of a worker, once on each broker."""
+    broker = request.getfixturevalue(request.param)
+    return kafka_variables | {"STREAMAPP_BROKERS": broker.bootstrap_servers}
 
 
 def pictures() -> dict[str, bytes]:

@@ -1,0 +1,90 @@
+"""A worker on Apache Kafka itself: what the embedded broker can't show."""
+
+import asyncio
+import io
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from workers import WorkerProcess, event
+
+from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.local.outcomes import Outcome, OutcomeReader, wait_until_committed
+from streamapp.local.pictures import PictureServer
+from streamapp.local.sending import send_values
+from streamapp.records import SourcePosition
+from streamapp.settings import load_settings
+from streamapp.topics import ensure_topics
+
+EVENTS = 600
+UNACKED_EVENTS = 100
+
+
+@pytest.fixture
+def kafka_variables(kafka_variables: dict[str, str], kafka_broker: KafkaBroker) -> dict[str, str]:
+    """The environment of a worker on Apache Kafka."""
+    return kafka_variables | {
+        "STREAMAPP_BROKERS": kafka_broker.bootstrap_servers,
+        "STREAMAPP_UNACKED_EVENTS": str(UNACKED_EVENTS),
+        "STREAMAPP_EVENTS_IN_FLIGHT": "32",
+    }
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (96, 64), "green").save(file, "JPEG")
+    return file.getvalue()
+
+
+async def test_a_killed_broker_loses_nothing_and_the_worker_goes_on_by_itself(
+    kafka_variables: dict[str, str], kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    settings = load_settings(kafka_variables)
+    await ensure_topics(settings)
+    counts: Counter[SourcePosition] = Counter()
+
+    def count(outcome: Outcome) -> None:
+        counts[outcome.source] += 1
+
+    async with PictureServer({"a.jpg": jpeg()}) as server:
+        values = [event(user, server.url_of("a.jpg")) for user in range(EVENTS)]
+        async with OutcomeReader(settings) as reader:
+            sources = {source async for _, source in send_values(settings, values)}
+            with WorkerProcess(kafka_variables, tmp_path) as worker:
+                async with asyncio.timeout(90):
+                    while len(counts) < EVENTS // 3:
+                        for outcome in await reader.read(0.2):
+                            count(outcome)
+                        worker.check()
+                await asyncio.to_thread(kafka_broker.kill)
+                await asyncio.to_thread(kafka_broker.start)
+                assert len(counts) < EVENTS, "The broker was to be killed half-way."
+                left = sources - set(counts)
+                overdue = await reader.collect(left, timeout_s=90, on_outcome=count, check=worker.check)
+                assert not overdue, (
+                    f"{len(overdue)} of {EVENTS} events have no outcome:\n{worker.log[-3000:]}"
+                )
+                assert not await wait_until_committed(settings, sources, timeout_s=30), worker.log[-3000:]
+                worker.process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(worker.process.wait, 30) == 0, worker.log[-3000:]
+
+    assert set(counts) == sources
+    duplicates = sum(counts.values()) - EVENTS
+    print(f"{EVENTS} events, {duplicates} duplicates after SIGKILL of the broker")
+    assert duplicates <= 2 * UNACKED_EVENTS
+
+
+async def test_a_worker_that_the_group_refuses_for_good_ends_and_says_why(
+    kafka_variables: dict[str, str], tmp_path: Path
+) -> None:
+    # Kafka's least session timeout is 6 s (group.min.session.timeout.ms).
+    variables = kafka_variables | {"STREAMAPP_SESSION_TIMEOUT_S": "4"}
+    await ensure_topics(load_settings(variables))
+
+    with WorkerProcess(variables, tmp_path) as worker:
+        assert await asyncio.to_thread(worker.process.wait, 60) == 1, worker.log[-3000:]
+
+    assert "keeps this worker out of the group" in worker.log
+    assert "InvalidSessionTimeoutError" in worker.log
