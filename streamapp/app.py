@@ -36,6 +36,7 @@ EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]
 EXIT_DRAIN_TIMEOUT = 75
 BROKER_RETRY_S = 5.0
 REPORT_EVERY_S = 60.0
+MEMBERSHIP_EVERY_S = 2.0
 
 
 class PlainWorker(faust.Worker):  # type: ignore[misc]  # Faust is untyped
@@ -80,6 +81,7 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         for _ in range(self.settings.pictures_in_flight):
             self.add_future(inference.run())
         self.add_future(self._report())
+        self.add_future(self._watch_membership())
         threading.Thread(target=self._end_overdue_drain, name="drain-watchdog", daemon=True).start()
         await super().on_start()
 
@@ -96,6 +98,21 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
                     _listed(news),
                     _listed(reasons),
                     self.intake.unacked,
+                )
+
+    async def _watch_membership(self) -> None:
+        """End the process where the broker refuses it for good: it would stand there and take no event.
+
+        Raises:
+            BrokerError: the broker keeps the worker out of its consumer group.
+        """
+        while True:
+            await asyncio.sleep(MEMBERSHIP_EVERY_S)
+            refusal = self.consumer.refusal()
+            if refusal is not None and not self.should_stop:
+                raise BrokerError(
+                    f"The broker keeps this worker out of the group {self.settings.group!r}: "
+                    f"{refusal!r}. Look at the group's permissions and at STREAMAPP_SESSION_TIMEOUT_S."
                 )
 
     async def crash(self, reason: BaseException) -> None:

@@ -60,6 +60,18 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         finally:
             waiting.cancel()
 
+    def refusal(self) -> BaseException | None:
+        """Why the broker keeps the worker out of its group; aiokafka only logs it, and Faust waits on."""
+        client = getattr(self._thread, "_consumer", None)
+        coordinator: Any = getattr(client, "_coordinator", None)
+        # Without a group, and before the start, there is a coordinator of another kind or none.
+        membership = getattr(coordinator, "_coordination_task", None)
+        if membership is None:
+            return None
+        if membership.done():
+            return None if membership.cancelled() else membership.exception()
+        return coordinator._pending_exception  # type: ignore[no-any-return]  # aiokafka is untyped
+
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Commit what is acked first: Faust forgets it otherwise, and those events come twice."""
         await self.commit()
