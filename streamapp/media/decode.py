@@ -1,172 +1,100 @@
-"""From a file's bytes to its key frames; synchronous, made for a thread."""
+"""From a file's bytes to its key frames; synchronous, made for a thread or a process of its own.
+
+A file is told by its bytes, and one reader is run on it: Pillow on pictures and animations, pillow-heif on
+HEIC, PyAV on videos. Everything comes out upright, in sRGB, as 8-bit RGB.
+
+What is not done: tone mapping of HDR pictures and videos (their highlights look flat), and the conversion of
+wide colours that are named by a code (NCLX, or a video's primaries) and not by an ICC profile.
+"""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from io import BytesIO
+from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import Image
 
 from streamapp.errors import MediaError
-from streamapp.media import Frame, Picture
-from streamapp.media.frame_count import frame_count, gif_frame_count
-from streamapp.media.key_frames import KeyFrames, Shown
+from streamapp.media import Frame, KeyFrameSelection, Picture
+from streamapp.media.images import read_image
+from streamapp.media.letterbox import trimmed
+from streamapp.media.limits import Limits
 from streamapp.media.pillow_warnings import silenced
-from streamapp.media.rendering import draft_size, look, orientation, render, swaps_sides
+from streamapp.media.polyglot import refuse_polyglots
 from streamapp.media.sniff import sniff
 from streamapp.reasons import Reason
-from streamapp.settings import Settings
 
-# One parser for each media type: what is not named here is never run.
-_PILLOW_FORMATS = {
-    "image/jpeg": "JPEG",
-    "image/png": "PNG",
-    "image/gif": "GIF",
-    "image/webp": "WEBP",
-    "image/bmp": "BMP",
-    "image/avif": "AVIF",
-}
-# JPEG is not here: the further images of a multi-picture JPEG are previews and gain maps.
-_ANIMATED = ("image/png", "image/gif", "image/webp", "image/avif")
-
-# Browsers show a frame of at most 10 ms for 100 ms. To believe a length of 0 would stop the clock.
-_SHORTEST_FRAME_MS = 10
-_DEFAULT_FRAME_MS = 100
-
-# An animation may decode to this many times the pixels of the largest still, and to this many frames (a
-# minute of the fastest that browsers show): seconds of CPU, not hours.
-_ANIMATION_PIXELS_FACTOR = 8
-_ANIMATION_FRAMES = 3000
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of a file is decoded.
-
-    Attributes:
-        max_pixels: of a picture or an animation's canvas, width x height. Pillow's own bound, about
-            179 million, stays in force above it.
-        frame_side_px: longer side of the frames that come out.
-        max_key_frames: of an animation.
-        max_media_seconds: play time from the start that is looked at, where there are more different
-            frames than ``max_key_frames``.
-    """
-
-    max_pixels: int = 64_000_000
-    frame_side_px: int = 1280
-    max_key_frames: int = 8
-    max_media_seconds: float = 60.0
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "Limits":
-        """The limits under "Decode" of the settings."""
-        return cls(
-            settings.max_pixels, settings.frame_side_px, settings.max_key_frames, settings.max_media_seconds
-        )
+__all__ = ["Limits", "decode"]
 
 
 def decode(content: bytes, limits: Limits) -> Picture:
     """Decode a file to its key frames, one frame at a time.
 
-    An animation is decoded whole or refused, however late it is broken; only the limits cut it short,
-    and then the picture says so.
+    An animation or a video is decoded whole or refused, however late it is broken; only the limits cut it
+    short, and then the picture says so.
 
     Raises:
-        MediaError: empty_file, unknown_format, too_many_pixels, broken_file or no_key_frame; never
-            another class, whatever the bytes are.
+        MediaError: empty_file, unknown_format, polyglot, too_many_pixels, decode_memory, broken_file or
+            no_key_frame; never another class, whatever the bytes are.
     """
     if not content:
         raise MediaError(Reason.EMPTY_FILE, "The file has no bytes.")
     media_type = sniff(content)
     if media_type is None:
         raise MediaError(Reason.UNKNOWN_FORMAT, f"The file begins with {content[:12].hex(' ')}.")
+    refuse_polyglots(content)
+    read = _reader(media_type)
     with silenced():
         try:
-            return _decode(content, media_type, limits)
+            found = read(content, media_type, limits)
+            return _picture(content, media_type, found, limits)
         except MediaError:
             raise
-        except Image.DecompressionBombError as exc:
-            raise MediaError(Reason.TOO_MANY_PIXELS, str(exc)) from exc
         except Exception as exc:
-            # Pillow promises no closed set: SyntaxError, ValueError, struct.error, zlib.error and others.
-            raise MediaError(Reason.BROKEN_FILE, f"{media_type}: {type(exc).__name__}: {exc}"[:200]) from exc
+            raise _translated(exc, media_type) from exc
 
 
-def _decode(content: bytes, media_type: str, limits: Limits) -> Picture:
-    if media_type == "image/gif" and not gif_frame_count(content):
-        raise MediaError(Reason.NO_KEY_FRAME, "The GIF ends before its first image.")
-    with Image.open(BytesIO(content), formats=[_PILLOW_FORMATS[media_type]]) as image:
-        width_px, height_px = image.size
-        _check_size(image, limits)
-        # Decodes large JPEGs at 1/2, 1/4 or 1/8 of their size; no other format heeds it.
-        image.draft(None, draft_size(image.size, limits.frame_side_px))
-        count = frame_count(content, media_type, image) if media_type in _ANIMATED else 1
-        frames, is_complete = _animation(image, count, limits) if count > 1 else (_still(image, limits), True)
-        if swaps_sides(orientation(image)):
-            width_px, height_px = height_px, width_px
+def _reader(media_type: str) -> Callable[[bytes, str, Limits], KeyFrameSelection]:
+    if media_type.startswith("video/") or media_type.endswith("-sequence"):
+        # Imported when the first one comes, because most processes never see one.
+        from streamapp.media.video import read_video
+
+        return read_video
+    return read_image
+
+
+def _picture(content: bytes, media_type: str, found: KeyFrameSelection, limits: Limits) -> Picture:
+    longer_side_px = max(found.width_px, found.height_px)
+    frames = tuple(_with_scale(frame, longer_side_px) for frame in found.frames)
     return Picture(
         sha256=hashlib.sha256(content).hexdigest(),
         media_type=media_type,
         size_bytes=len(content),
-        width_px=width_px,
-        height_px=height_px,
-        frames=tuple(_with_scale(frame, max(width_px, height_px)) for frame in frames),
-        frames_complete=is_complete,
+        width_px=found.width_px,
+        height_px=found.height_px,
+        frames=tuple(trimmed(frame) for frame in frames) if limits.trim_letterbox else frames,
+        frames_complete=found.is_complete,
     )
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    if image.width * image.height > limits.max_pixels:
-        raise MediaError(
-            Reason.TOO_MANY_PIXELS,
-            f"The picture has {image.width} x {image.height} pixels; {limits.max_pixels} are allowed.",
-        )
-
-
-def _still(image: Image.Image, limits: Limits) -> tuple[Frame, ...]:
-    return (Frame(render(image, limits.frame_side_px)),)
-
-
-def _animation(image: Image.Image, count: int, limits: Limits) -> tuple[tuple[Frame, ...], bool]:
-    """The key frames of a file of several frames, and whether no limit cut the look at it short."""
-    key_frames = KeyFrames(limits.max_key_frames, limits.max_media_seconds)
-    seen = 0
-    for shown in _walk(image, min(count, _ANIMATION_FRAMES), limits):
-        key_frames.offer(shown, look(image), partial(_frame, image, limits, shown))
-        seen += 1
-        if key_frames.is_past_its_time:
-            break
-    frames, is_complete = key_frames.selected()
-    return frames, is_complete and seen == count
-
-
-def _walk(image: Image.Image, count: int, limits: Limits) -> Iterator[Shown]:
-    """Load one frame after the other and say when it is shown, until the budget of pixels is spent."""
-    start_ms = 0
-    pixels_left = limits.max_pixels * _ANIMATION_PIXELS_FACTOR
-    for index in range(count):
-        image.seek(index)
-        # A later frame of a GIF can enlarge the canvas.
-        _check_size(image, limits)
-        # WebP and AVIF know a frame's length only when it is loaded.
-        image.load()
-        shown = Shown(index, start_ms, _length_ms(image))
-        yield shown
-        start_ms = shown.end_ms
-        pixels_left -= image.width * image.height
-        if pixels_left <= 0:
-            return
-
-
-def _length_ms(image: Image.Image) -> int:
-    length_ms = round(image.info.get("duration") or 0)
-    return length_ms if length_ms > _SHORTEST_FRAME_MS else _DEFAULT_FRAME_MS
-
-
-def _frame(image: Image.Image, limits: Limits, shown: Shown) -> Frame:
-    return Frame(render(image, limits.frame_side_px), shown.index, shown.start_ms / 1000)
-
-
 def _with_scale(frame: Frame, longer_side_px: int) -> Frame:
-    return Frame(frame.pixels, frame.index, frame.time_s, longer_side_px / max(frame.pixels.shape[:2]))
+    return replace(frame, scale=longer_side_px / max(frame.pixels.shape[:2]))
+
+
+def _translated(exc: Exception, media_type: str) -> MediaError:
+    """What a decoder raised, as the reason that the row gives."""
+    if isinstance(exc, Image.DecompressionBombError):
+        return MediaError(Reason.TOO_MANY_PIXELS, str(exc))
+    message = f"{media_type}: {type(exc).__name__}: {exc}"[:200]
+    if isinstance(exc, MemoryError) or _says_out_of_memory(exc):
+        return MediaError(Reason.DECODE_MEMORY, message)
+    # Pillow promises no closed set: SyntaxError, ValueError, struct.error, zlib.error and others.
+    return MediaError(Reason.BROKEN_FILE, message)
+
+
+def _says_out_of_memory(exc: Exception) -> bool:
+    """Whether the words of libheif, libavif or one of Pillow's decoders say so; they have no class for it."""
+    text = str(exc).lower()
+    # libheif's own limits on a file's structure, which it calls an allocation error: no memory was asked for.
+    if "security limit exceeded" in text:
+        return False
+    return any(words in text for words in ("out of memory", "memory allocation", "cannot allocate memory"))

@@ -102,11 +102,27 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255. The upper byte is what it takes of 16-bit RGB, too.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        return _stretched(image)
     if image.has_transparency_data:
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Gray values that know no black and no white (a TIFF's), between their least and their greatest.
+
+    Pillow's own conversion clips at 0 and 255: of values up to 1 it would leave a black picture.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    finite = np.isfinite(values)
+    low = values.min(where=finite, initial=np.inf)
+    width = values.max(where=finite, initial=-np.inf) - low
+    if not 0 < width < np.inf:
+        return Image.new("L", image.size)
+    return Image.fromarray(np.nan_to_num(255 * (values - low) / width, nan=0.0).clip(0, 255).astype(np.uint8))
 
 
 def _scaled_down(image: Image.Image, side_px: int) -> Image.Image:

@@ -6,12 +6,19 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 
 def encoded(image: Image.Image, pillow_format: str, **options: Any) -> bytes:
     buffer = BytesIO()
     image.save(buffer, pillow_format, **options)
+    return buffer.getvalue()
+
+
+def heic(image: Image.Image, **options: Any) -> bytes:
+    buffer = BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, **options)
     return buffer.getvalue()
 
 

@@ -1,18 +1,23 @@
 """Pixels come out right, limits hold, and broken files are MediaErrors."""
 
 import hashlib
+import subprocess
+import sys
 import threading
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pictures import animation, encoded, noise, png_of_size, quadrants
+from pictures import animation, encoded, heic, noise, png_of_size, quadrants
 from PIL import Image, ImageCms
 
 from streamapp.errors import MediaError
@@ -23,7 +28,7 @@ from streamapp.reasons import Reason
 from streamapp.settings import Settings
 
 LIMITS = Limits()
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF", "TIFF")
 
 
 def pixels_of(content: bytes, limits: Limits = LIMITS) -> Pixels:
@@ -257,6 +262,42 @@ def test_a_truncated_still_is_broken_and_not_half_a_picture(pillow_format: str) 
 
 def test_limits_come_from_the_settings() -> None:
     assert Limits.from_settings(Settings()) == LIMITS
+    assert Limits.from_settings(Settings(trim_letterbox=True)).trim_letterbox
+
+
+def test_a_picture_that_is_an_archive_too_is_refused() -> None:
+    with BytesIO() as buffer, zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("evil.class", "")
+        archive.close()
+        assert reason_of(encoded(noise(1), "JPEG") + buffer.getvalue()) is Reason.POLYGLOT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        av.error.MemoryError(12, "Cannot allocate memory"),
+        OSError("out of memory error when reading image file"),
+        RuntimeError("Memory allocation error: Unspecified: Allocating 6280015 bytes failed"),
+        RuntimeError("Pixel allocation failed: Out of memory"),
+    ],
+)
+def test_a_decoder_without_memory_is_not_called_a_broken_file(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("streamapp.media.decode.read_image", fail)
+    assert reason_of(encoded(noise(1), "PNG")) is Reason.DECODE_MEMORY
+
+
+def test_the_rare_decoders_are_imported_when_they_are_needed() -> None:
+    script = "import sys, streamapp.media.decode; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    for heavy in ("av", "pillow_heif", "streamapp.settings", "aiohttp", "cv2", "torch"):
+        assert heavy not in modules
 
 
 @cache
@@ -269,6 +310,7 @@ def samples() -> tuple[bytes, ...]:
         encoded(noise(1, 24, 24), pillow_format, exif=exif, icc_profile=swapped_profile())
         for pillow_format in ("JPEG", "PNG", "WEBP", "AVIF")
     ]
+    stills.append(heic(noise(1, 24, 24)))
     return (*stills, *with_extras, *(animation(frames, name, 700) for name in ("GIF", "WEBP", "PNG", "AVIF")))
 
 
@@ -284,7 +326,7 @@ def decode_or_refuse(content: bytes) -> Picture | None:
 
 
 @hypothesis_settings(max_examples=150, deadline=None)
-@given(st.sampled_from(range(14)), st.data())
+@given(st.sampled_from(range(16)), st.data())
 def test_a_truncation_is_a_picture_or_a_media_error(which: int, data: st.DataObject) -> None:
     content = samples()[which]
     decode_or_refuse(content[: data.draw(st.integers(0, len(content)))])
@@ -292,7 +334,7 @@ def test_a_truncation_is_a_picture_or_a_media_error(which: int, data: st.DataObj
 
 @hypothesis_settings(max_examples=400, deadline=None)
 @given(
-    st.sampled_from(range(14)),
+    st.sampled_from(range(16)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
 )
 def test_flipped_bytes_are_a_picture_or_a_media_error(which: int, flips: list[tuple[float, int]]) -> None:

@@ -228,7 +228,7 @@ def test_an_animation_has_a_budget_of_pixels(frames: int, is_complete: bool) -> 
 def test_an_animation_has_a_budget_of_frames(
     frames: int, is_complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamapp.media.decode._ANIMATION_FRAMES", 5)
+    monkeypatch.setattr("streamapp.media.images._ANIMATION_FRAMES", 5)
     picture = decode(animation(scenes(frames), "GIF", 1000), LIMITS)
     assert (len(picture.frames), picture.frames_complete) == (5, is_complete)
 

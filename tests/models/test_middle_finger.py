@@ -62,8 +62,10 @@ def side_by_side(*pictures: Pixels) -> Pixels:
     return np.concatenate(pictures, axis=1)
 
 
-def look(model: MiddleFinger, pixels: Pixels, scale: float = 1.0) -> MiddleFingerFinding:
-    prepared = model.prepare(Frame(np.ascontiguousarray(pixels), scale=scale))
+def look(
+    model: MiddleFinger, pixels: Pixels, scale: float = 1.0, origin_px: tuple[float, float] = (0.0, 0.0)
+) -> MiddleFingerFinding:
+    prepared = model.prepare(Frame(np.ascontiguousarray(pixels), scale=scale, origin_px=origin_px))
     (raw,) = model.infer([prepared])
     return model.finish(raw, prepared)
 
@@ -111,6 +113,13 @@ def test_boxes_and_landmarks_are_in_the_file_s_pixels_where_the_frame_was_scaled
     (plain,), (scaled,) = look(model, drawn).hands, look(model, drawn, scale=3.0).hands
     assert scaled.box_px == pytest.approx([3 * edge for edge in plain.box_px])
     np.testing.assert_allclose(scaled.landmarks_px, 3 * np.array(plain.landmarks_px))
+
+
+def test_boxes_and_landmarks_are_in_the_file_s_pixels_where_bars_were_cut_off(model: MiddleFinger) -> None:
+    drawn = middle_finger_picture()
+    (plain,), (moved,) = look(model, drawn).hands, look(model, drawn, origin_px=(30.0, 70.0)).hands
+    assert moved.box_px == pytest.approx(np.add(plain.box_px, (30, 70, 0, 0)))
+    np.testing.assert_allclose(moved.landmarks_px, np.add(plain.landmarks_px, (30, 70)))
 
 
 class DoubtfulPalm:

@@ -67,6 +67,14 @@ def test_boxes_are_in_pixels_of_the_file_where_the_frame_was_scaled_down() -> No
     assert detection.box_px == (450.0, 225.0, 100.0, 50.0)
 
 
+def test_boxes_are_in_pixels_of_the_file_where_bars_were_cut_off_the_frame() -> None:
+    raw = answer(("FACE_MALE", 0.9, (100, 60, 20, 10)))
+    (whole,) = read_detections(raw, 320, 320, 2.0)
+    (cut,) = read_detections(raw, 320, 320, 2.0, (30.0, 70.0))
+    left, top, width, height = whole.box_px
+    assert cut.box_px == (left + 30, top + 70, width, height)
+
+
 def test_a_box_that_reaches_below_or_right_of_the_picture_is_cut() -> None:
     raw = answer(("FACE_MALE", 0.5, (150, 75, 40, 50)))
     (cut_below,) = read(raw, 320, 80)
