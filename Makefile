@@ -1,6 +1,6 @@
 # What a developer runs is what CI runs (.ci/run: make setup check test).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench tiny-clip clean
+.PHONY: help setup demo test check format docs fuzz bench tiny-clip clean
 
 # The first Python of 3.11 or later on the PATH; `make setup PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
@@ -35,6 +35,10 @@ format: setup ## Mend what `make check` would complain of, where a tool can
 
 docs: setup ## Write the README's generated tables anew
 	$(BIN)/python tools/readme.py
+	PYTHONPATH=tests $(BIN)/python -m adversarial
+
+fuzz: setup ## 20,000 damaged files through the decoder processes; one JSON line
+	PYTHONPATH=tests $(BIN)/python -m adversarial.fuzz
 
 bench: setup ## Measure: records, stream engine, models, end to end; one JSON line each
 	$(BIN)/python benchmarks/records.py
@@ -42,6 +46,11 @@ bench: setup ## Measure: records, stream engine, models, end to end; one JSON li
 	$(BIN)/python benchmarks/stream.py
 	$(BIN)/python benchmarks/middle_finger.py
 	$(BIN)/python benchmarks/models.py
+	$(BIN)/python benchmarks/clip_pixels.py
+	$(BIN)/python benchmarks/download.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/decode_isolation.py
+	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/end_to_end.py --models nudenet,mfd,clip,coop --events 240
 

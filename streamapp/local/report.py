@@ -212,7 +212,7 @@ def _file_fact(provenance: Mapping[str, Any]) -> str:
     if size_px is None:
         return ""
     content = provenance["content"]
-    kind = str(content["media_type"]).removeprefix("image/").upper()
+    kind = str(content["media_type"]).partition("/")[2].upper()
     size = f"{size_px[0]}{_TIMES}{size_px[1]}{_NBSP}px"
     return f"{kind}, {size}, {content['bytes'] / 1000:,.0f}{_NBSP}kB"
 
