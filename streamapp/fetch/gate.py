@@ -38,14 +38,18 @@ class Gate:
         )
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_open_s, clock)
         self._rate = RateLimit(settings.requests_per_host_per_s, clock, sleep)
-        self._slots = Slots(settings.downloads_in_flight, settings.downloads_per_host, self.is_patient)
+        self._slots = Slots(
+            settings.downloads_in_flight,
+            settings.downloads_per_host,
+            self.is_patient if self._patient_hosts else None,
+        )
 
     def is_patient(self, host: str) -> bool:
         """Whether events wait for this host when it is down, because the operator named it."""
         return is_listed(host, self._patient_hosts)
 
     def is_known(self, host: str) -> bool:
-        """Whether this host delivered a file lately or was named by the operator."""
+        """Whether this host was named by the operator or, where none was, proved itself lately."""
         return self._slots.is_known(host)
 
     def delivered(self, host: str) -> None:
@@ -88,6 +92,8 @@ class Gate:
             outcome = outcome_of(exc)
             raise
         finally:
+            if outcome is Outcome.FAILED:
+                self._slots.failed(host)
             if self._breakers.end(host, outcome, is_probe=is_probe):
                 tell(StepKind.BREAKER, "%s", self.circuit_open(host))
                 log.warning("%s Events that name it fail or wait meanwhile.", self.circuit_open(host))

@@ -3,16 +3,20 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from streamapp.fetch.strangers import StrangerSlots
+
 _MOST_KNOWN_HOSTS = 256
+
+PROOF_FILES = 8
+"""Files in a row, without a failure, that make a host known."""
 
 
 @dataclass(slots=True)
 class _HostSlots:
-    all: asyncio.Semaphore
-    as_stranger: asyncio.Semaphore
+    semaphore: asyncio.Semaphore
     users: int = field(default=0)
 
 
@@ -24,56 +28,63 @@ class Slots:
     would be waited for while a common slot is held.
 
     A flood of hosts that hang, each URL another one, would still take all. Therefore strangers share half of
-    the slots, of which one stranger gets half; the rest is for known hosts, those that delivered a file
-    lately or that the operator named.
-
-    That keeps sockets free, not the worker: those who wait are events in flight, of which all hosts share
-    one bound. A host that is slow for most events holds up the others, each for `fetch_deadline_s` at most.
+    the slots, of which one stranger gets half; the rest is for known hosts. Those are the ones that the
+    operator named; where none is named, those whose last requests brought files, so many in a row that one
+    who wants to be known only to hang then has to work for it each time.
 
     Args:
         in_all: most open requests.
         per_host: most of them to one host.
-        is_named: whether the operator named a host, which is known from the start then.
+        is_named: whether the operator named a host; None where no host is named.
     """
 
-    def __init__(
-        self, in_all: int, per_host: int, is_named: Callable[[str], bool] = lambda host: False
-    ) -> None:
+    def __init__(self, in_all: int, per_host: int, is_named: Callable[[str], bool] | None = None) -> None:
         self._in_all = asyncio.Semaphore(in_all)
-        self._strangers = asyncio.Semaphore(max(1, in_all // 2))
-        self._per_stranger = max(1, in_all // 4)
+        self._strangers = StrangerSlots(max(1, in_all // 2), max(1, in_all // 4))
         self._per_host = per_host
         self._hosts: dict[str, _HostSlots] = {}
         self._is_named = is_named
-        self._delivered: OrderedDict[str, None] = OrderedDict()
+        # Host → files since its last failure.
+        self._delivered: OrderedDict[str, int] = OrderedDict()
 
     def is_known(self, host: str) -> bool:
-        """Whether a host delivered a file lately or was named by the operator."""
-        return host in self._delivered or self._is_named(host)
+        """Whether a host was named by the operator or, where none was, proved itself lately."""
+        if self._is_named is not None:
+            return self._is_named(host)
+        return self._delivered.get(host, 0) >= PROOF_FILES
 
     def delivered(self, host: str) -> None:
         """Note that a file came from this host."""
-        self._delivered[host] = None
+        self._delivered[host] = self._delivered.get(host, 0) + 1
         self._delivered.move_to_end(host)
         if len(self._delivered) > _MOST_KNOWN_HOSTS:
             self._delivered.popitem(last=False)
+        if self.is_known(host):
+            self._strangers.welcome(host)
+
+    def failed(self, host: str) -> None:
+        """Note that a request to this host failed: it has to prove itself anew."""
+        self._delivered.pop(host, None)
 
     @asynccontextmanager
     async def taken(self, host: str) -> AsyncIterator[None]:
         """Hold a slot of this host, one of the strangers' if it is one, and one of all, in the block."""
-        slots = self._hosts.setdefault(
-            host, _HostSlots(asyncio.Semaphore(self._per_host), asyncio.Semaphore(self._per_stranger))
-        )
+        slots = self._hosts.setdefault(host, _HostSlots(asyncio.Semaphore(self._per_host)))
         slots.users += 1
         try:
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(slots.all)
-                if not self.is_known(host):
-                    await stack.enter_async_context(slots.as_stranger)
-                    await stack.enter_async_context(self._strangers)
-                await stack.enter_async_context(self._in_all)
+            async with slots.semaphore, self._as_stranger(host), self._in_all:
                 yield
         finally:
             slots.users -= 1
             if not slots.users:
                 del self._hosts[host]
+
+    @asynccontextmanager
+    async def _as_stranger(self, host: str) -> AsyncIterator[None]:
+        """Hold one of the strangers' slots if the host is a stranger, and still is when its turn comes."""
+        is_held = not self.is_known(host) and await self._strangers.take(host)
+        try:
+            yield
+        finally:
+            if is_held:
+                self._strangers.give_back(host)

@@ -47,16 +47,14 @@ class ListedResolver(AbstractResolver):
 
 
 @asynccontextmanager
-async def serving(
-    respond: Respond, tls: ssl.SSLContext | None = None, *, host: str = LOOPBACK
-) -> AsyncIterator[int]:
+async def serving(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that answers every path; gives its port."""
     app = web.Application()
     app.router.add_get("/{path:.*}", respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, 0, ssl_context=tls).start()
+        await web.TCPSite(runner, LOOPBACK, 0, ssl_context=tls).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

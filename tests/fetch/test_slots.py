@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from streamapp.fetch import slots as slots_module
-from streamapp.fetch.slots import Slots
+from streamapp.fetch.slots import PROOF_FILES, Slots
 
 
 @asynccontextmanager
@@ -16,6 +16,12 @@ async def holding(slots: Slots, *hosts: str) -> AsyncIterator[None]:
         for host in hosts:
             await stack.enter_async_context(slots.taken(host))
         yield
+
+
+def prove(slots: Slots, host: str) -> None:
+    """Let the host deliver until it is known."""
+    for _ in range(PROOF_FILES):
+        slots.delivered(host)
 
 
 async def take(slots: Slots, host: str) -> None:
@@ -49,7 +55,7 @@ async def test_a_crowd_at_one_host_leaves_slots_to_other_hosts() -> None:
 
 async def test_no_more_than_all_slots_are_taken() -> None:
     slots = Slots(in_all=2, per_host=5)
-    slots.delivered("known.example")
+    prove(slots, "known.example")
     async with holding(slots, "known.example", "known.example"):
         assert not await is_free(slots, "known.example")
         assert not await is_free(slots, "stranger.example")
@@ -58,7 +64,7 @@ async def test_no_more_than_all_slots_are_taken() -> None:
 
 async def test_a_flood_of_strangers_leaves_half_of_the_slots_to_a_host_that_delivered() -> None:
     slots = Slots(in_all=8, per_host=8)
-    slots.delivered("cdn.example")
+    prove(slots, "cdn.example")
     async with holding(slots, *(f"{i}.example" for i in range(4))):
         assert not await is_free(slots, "new.example")
         async with holding(slots, *["cdn.example"] * 3):
@@ -70,6 +76,25 @@ async def test_one_stranger_leaves_slots_to_others() -> None:
     async with holding(slots, "slow.example", "slow.example"):
         assert not await is_free(slots, "slow.example")
         assert await is_free(slots, "new.example")
+
+
+async def test_a_host_is_known_only_after_many_files_without_a_failure() -> None:
+    slots = Slots(in_all=8, per_host=8)
+    for _ in range(PROOF_FILES - 1):
+        slots.delivered("cdn.example")
+    assert not slots.is_known("cdn.example")
+    slots.failed("cdn.example")
+    slots.delivered("cdn.example")
+    assert not slots.is_known("cdn.example")
+    prove(slots, "cdn.example")
+    assert slots.is_known("cdn.example")
+
+
+async def test_where_the_operator_named_hosts_no_other_can_earn_their_place() -> None:
+    slots = Slots(in_all=8, per_host=8, is_named=lambda host: host == "cdn.example")
+    prove(slots, "hostile.example")
+    assert not slots.is_known("hostile.example")
+    assert slots.is_known("cdn.example")
 
 
 async def test_a_host_that_the_operator_named_is_no_stranger() -> None:
@@ -90,7 +115,7 @@ async def test_few_hosts_are_known_and_the_busy_ones_stay(monkeypatch: pytest.Mo
     monkeypatch.setattr(slots_module, "_MOST_KNOWN_HOSTS", 2)
     slots = Slots(in_all=2, per_host=1)
     for host in ("a.example", "b.example", "a.example", "c.example"):
-        slots.delivered(host)
+        prove(slots, host)
     assert [slots.is_known(f"{name}.example") for name in "abc"] == [True, False, True]
 
 
@@ -100,3 +125,12 @@ async def test_a_host_that_nobody_asks_for_is_forgotten() -> None:
         async with slots.taken(f"{i}.example"):
             pass
     assert not slots._hosts
+
+
+async def test_those_who_wait_as_strangers_go_on_when_their_host_delivers() -> None:
+    slots = Slots(in_all=8, per_host=8)
+    async with holding(slots, *(f"{i}.example" for i in range(4))):
+        waiting = [asyncio.create_task(take(slots, "good.example")) for _ in range(3)]
+        assert not await is_free(slots, "good.example")
+        prove(slots, "good.example")
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
