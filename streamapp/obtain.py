@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from streamapp.errors import FetchError, MediaError, PictureError
-from streamapp.fetch.downloader import Admit, Downloader
+from streamapp.fetch.downloader import Downloader
+from streamapp.fetch.job import Admit
 from streamapp.media import Frame, Picture
 from streamapp.models.ensemble import PreparedFrames
 

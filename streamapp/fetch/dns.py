@@ -4,7 +4,10 @@ import asyncio
 import socket
 
 import aiodns
+import pycares
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from streamapp.fetch.hosts import canonical_host
 
 _TRY_TIMEOUT_S = 2.0
 # c-ares waits less for the first tries where the server has been quick, so that four are 4 s at least.
@@ -24,8 +27,9 @@ class TimedResult(ResolveResult, total=False):
 class DnsResolver(AbstractResolver):
     """Resolves names as the system is set up to: by the hosts file and the servers of resolv.conf.
 
-    A name with a dot is asked for as it is before the search domains are tried: the other way round, as in
-    the pods of Kubernetes (``ndots:5``), every picture's host would first be looked for inside the cluster.
+    The search domains of the system are for names that the operator wrote, and tried after the name as it is.
+    A stranger's name is asked for as it is and not otherwise: in the pods of Kubernetes it would be looked
+    for inside the cluster, and a domain with a wildcard would answer for every name that does not exist.
 
     A name whose servers never answer costs c-ares a few hundred bytes until its last try. The request that
     waits has its own timeout.
@@ -36,11 +40,15 @@ class DnsResolver(AbstractResolver):
 
     Args:
         servers: ``address:port`` of DNS servers, instead of the system's.
+        searched_hosts: names, in canonical form, for which the search domains are tried.
     """
 
-    def __init__(self, servers: tuple[str, ...] = ()) -> None:
+    def __init__(self, servers: tuple[str, ...] = (), searched_hosts: frozenset[str] = frozenset()) -> None:
         self._servers = servers
+        self._searched_hosts = searched_hosts
         self._lookups = 0
+        # Never renewed: its names are few.
+        self._searching_channel = self._new_channel(is_searching=True)
         self._channel = self._new_channel()
         self._retired: aiodns.DNSResolver | None = None
 
@@ -54,8 +62,10 @@ class DnsResolver(AbstractResolver):
                 server could say so.
         """
         await self._renew_when_due()
+        is_searched = canonical_host(host) in self._searched_hosts
+        channel = self._searching_channel if is_searched else self._channel
         try:
-            answer = await self._channel.getaddrinfo(host, family, port, type=socket.SOCK_STREAM)
+            answer = await channel.getaddrinfo(host, family, port, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as exc:
             code, text = exc.args
             is_final = code in _FINAL_ERRORS
@@ -77,6 +87,7 @@ class DnsResolver(AbstractResolver):
         """End the look-ups that are under way, as ones that failed, and let go of the sockets."""
         await self._close_retired()
         await self._channel.close()
+        await self._searching_channel.close()
 
     async def _renew_when_due(self) -> None:
         self._lookups += 1
@@ -89,7 +100,7 @@ class DnsResolver(AbstractResolver):
         if self._retired is not None:
             await self._retired.close()
 
-    def _new_channel(self) -> aiodns.DNSResolver:
+    def _new_channel(self, *, is_searching: bool = False) -> aiodns.DNSResolver:
         # Without `lookups`, which would name the hosts file: pycares 5.2 frees that text too early.
         return aiodns.DNSResolver(
             nameservers=self._servers or None,
@@ -97,6 +108,7 @@ class DnsResolver(AbstractResolver):
             timeout=_TRY_TIMEOUT_S,
             tries=_TRIES,
             ndots=1,
+            flags=0 if is_searching else pycares.ARES_FLAG_NOSEARCH,
         )
 
 

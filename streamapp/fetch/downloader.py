@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random as random_module
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -16,10 +17,12 @@ from yarl import URL
 from streamapp.errors import FetchError
 from streamapp.fetch.answers import read_answer
 from streamapp.fetch.connecting import GuardedResolver, requested_host
+from streamapp.fetch.deadline import Deadline, PausableClock
 from streamapp.fetch.dns import DnsResolver
 from streamapp.fetch.gate import Gate
 from streamapp.fetch.guard import Rules, check_url, parse_url
 from streamapp.fetch.hosts import canonical_host
+from streamapp.fetch.job import Admit, Job
 from streamapp.fetch.retry import backoff_s
 from streamapp.fetch.s3 import S3Presigner
 from streamapp.fetch.sessions import Sessions
@@ -30,7 +33,8 @@ from streamapp.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Admit = Callable[[], Awaitable[None]]
+_LEAST_SHARE = 0.25
+"""Of an attempt's time, for the target of a redirect: it must not seem slow because its sender was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,53 +54,12 @@ class Download:
     fetch_s: float
 
 
-@dataclass(slots=True)
-class _Job:
-    """One event's URL on its way.
+class Downloader:
+    """Fetches files over HTTP; an async context manager that owns the connections.
 
     Attributes:
-        source: what the event names; checked, but for ``s3://``.
-        deadline: of everything until the last byte is in.
-        admit: is awaited then.
-        started_s: by the downloader's clock.
-        host: who was to be asked last.
-        attempts: requests for the source.
-        failures: attempts that failed, for whatever reason but an open breaker.
-        failure: the last of them, or else that the breaker is open.
+        retries: further attempts, by the reason that the one before failed for.
     """
-
-    source: URL
-    deadline: asyncio.Timeout
-    admit: Admit | None
-    started_s: float
-    host: str = ""
-    attempts: int = 0
-    failures: int = 0
-    failure: FetchError | None = None
-
-    @property
-    def is_s3(self) -> bool:
-        return self.source.scheme == "s3"
-
-    def out_of_time(self, message: str) -> FetchError:
-        """The error of the deadline, with what went before; circuit_open if all the time went there."""
-        is_unasked = self.failure is not None and self.failure.reason is Reason.CIRCUIT_OPEN
-        late = FetchError(Reason.CIRCUIT_OPEN if is_unasked else Reason.TIMEOUT, message, is_retriable=True)
-        return self.last_word(late, f"Before that: {self.failure}" if self.failure else "")
-
-    def last_word(self, error: FetchError, note: str = "") -> FetchError:
-        """The error that ends it. A new one, because waiters for the same name can share an error."""
-        return FetchError(
-            error.reason,
-            f"{error} {note}".rstrip(),
-            attempts=self.attempts,
-            is_retriable=error.is_retriable,
-            retry_after_s=error.retry_after_s,
-        )
-
-
-class Downloader:
-    """Fetches files over HTTP; an async context manager that owns the connections."""
 
     def __init__(
         self,
@@ -128,9 +91,11 @@ class Downloader:
         self._clock = clock
         self._resolver = resolver
         self._gate = Gate(settings, clock, sleep)
+        self._deadline_clock = PausableClock()
         self._presigner = S3Presigner(settings)
         self._stack = AsyncExitStack()
         self._sessions: Sessions | None = None
+        self.retries: Counter[Reason] = Counter()
 
     async def __aenter__(self) -> Self:
         if self._rules.allow_private_hosts:
@@ -140,7 +105,11 @@ class Downloader:
                 ", ".join(sorted(self._rules.allow_private_hosts)),
             )
         self._stack.callback(self._presigner.close)
-        resolver = GuardedResolver(self._resolver or DnsResolver(), self._rules, self._clock)
+        resolver = GuardedResolver(
+            self._resolver or DnsResolver(searched_hosts=self._rules.allow_private_hosts),
+            self._rules,
+            self._clock,
+        )
         self._stack.push_async_callback(resolver.close)
         self._sessions = await self._stack.enter_async_context(
             Sessions(self._settings, resolver, self._rules)
@@ -158,7 +127,8 @@ class Downloader:
     ) -> Download:
         """Download a file: check, request, and try again where that can help.
 
-        Between attempts no slot is held. One deadline covers everything up to the last byte.
+        Between attempts no slot is held. One deadline covers everything up to the last byte, but for the
+        time in which any file waits in ``admit``: who then waits for a slot waits for the caller.
 
         Args:
             url: as the event has it: http, https, or s3 for the buckets of the settings.
@@ -184,27 +154,28 @@ class Downloader:
             source = check_url(source, self._rules)
             tell(StepKind.URL, "%s: allowed", source)
         deadline_s = self._settings.fetch_deadline_s
-        job = _Job(source, asyncio.timeout(deadline_s), admit, self._clock())
+        job = Job(source, Deadline(self._deadline_clock, deadline_s), admit, self._clock())
         try:
             async with job.deadline:
                 return await self._attempts(job)
         except TimeoutError as exc:
             # One of the caller's own, from `admit`.
-            if not job.deadline.expired():
+            if not job.deadline.has_expired:
                 raise
             raise job.out_of_time(f"Not had after {deadline_s:g} s, in {job.attempts} attempts.") from exc
 
-    async def _attempts(self, job: _Job) -> Download:
+    async def _attempts(self, job: Job) -> Download:
         """Attempt it until that succeeds, or can't, or was done often enough."""
         while True:
             try:
                 return await self._attempt(job)
             except FetchError as exc:
                 wait_s = self._wait_before_next_s(job, exc)
+                self.retries[exc.reason] += 1
                 tell(StepKind.RETRY, "in %.2f s, after %s: %s", wait_s, exc.reason, exc)
             await self._sleep(wait_s)
 
-    def _wait_before_next_s(self, job: _Job, error: FetchError) -> float:
+    def _wait_before_next_s(self, job: Job, error: FetchError) -> float:
         """Seconds until the next attempt.
 
         Raises:
@@ -223,29 +194,43 @@ class Downloader:
             open_error = self._gate.circuit_open(job.host)
             if open_error and not open_error.is_retriable:
                 raise job.last_word(error, str(open_error)) from error
-        return backoff_s(
+        wait_s = backoff_s(
             max(1, job.failures),
             self._settings.retry_base_s,
             self._settings.retry_max_s,
             self._random(),
             error.retry_after_s,
         )
+        if wait_s >= job.deadline.left_s():
+            raise job.last_word(job.failure, "There is no time left to ask again.") from error
+        return wait_s
 
-    async def _attempt(self, job: _Job) -> Download:
+    async def _attempt(self, job: Job) -> Download:
         """One attempt: the request and its redirects, each checked, within one time limit."""
         url = await self._signed(job.source) if job.is_s3 else job.source
         left_s = self._settings.download_timeout_s
+        prompt_hosts = []
         for redirects in range(self._settings.max_redirects + 1):
             job.host = canonical_host(url.raw_host or "")
-            async with self._gate.entered(job.host, _left_s(job.deadline)):
+            async with self._gate.entered(job.host, job.deadline.left_s()):
                 job.attempts += redirects == 0
                 started_s = self._clock()
                 with self._gate.watched(job.host):
                     answer = await self._request(job, url, left_s)
                 # Time spent waiting for a slot is not the server's, so it does not count.
-                left_s -= self._clock() - started_s
+                took_s = self._clock() - started_s
+                left_s -= took_s
+                if took_s > self._settings.download_timeout_s / 2:
+                    self._gate.lingered(job.host)
+                else:
+                    prompt_hosts.append(job.host)
                 if isinstance(answer, bytes):
+                    # Who only redirects has its part in the file, and is else a stranger for ever.
+                    self._gate.delivered(prompt_hosts)
                     return await self._delivered(job, url, answer)
+            if left_s < _LEAST_SHARE * self._settings.download_timeout_s:
+                message = f"The redirects took too long; {job.host!r} was the last of them."
+                raise FetchError(Reason.TIMEOUT, message, is_retriable=True)
             url = check_url(str(answer), self._rules)
             tell(StepKind.URL, "%s: allowed", url)
         raise FetchError(
@@ -254,20 +239,21 @@ class Downloader:
 
     async def _signed(self, source: URL) -> URL:
         url = check_url(await self._presigner.presigned(source), self._s3_rules)
+        self._gate.vouch_for(canonical_host(url.raw_host or ""))
         tell(StepKind.URL, "%s: allowed, by a signed URL of %s", source, url.raw_host)
         return url
 
-    async def _delivered(self, job: _Job, url: URL, content: bytes) -> Download:
+    async def _delivered(self, job: Job, url: URL, content: bytes) -> Download:
         """The download, once the caller has room for it."""
-        self._gate.delivered(job.host)
         shown = job.source if job.is_s3 else url
         download = Download(content, str(shown), job.attempts, self._clock() - job.started_s)
-        job.deadline.reschedule(None)
+        job.deadline.lift()
         if job.admit:
-            await job.admit()
+            with self._deadline_clock.paused():
+                await job.admit()
         return download
 
-    async def _request(self, job: _Job, url: URL, timeout_s: float) -> bytes | URL:
+    async def _request(self, job: Job, url: URL, timeout_s: float) -> bytes | URL:
         """One request: the body, or the URL that it redirects to, which is not yet checked.
 
         The one place where errors of the HTTP client become ours.
@@ -281,11 +267,13 @@ class Downloader:
                 return await read_answer(
                     url, response, self._settings.max_download_bytes, is_signed=job.is_s3
                 )
+        except FetchError:
+            raise
         except TRANSLATED as exc:
             raise translate(exc) from exc
-
-
-def _left_s(deadline: asyncio.Timeout) -> float:
-    end_s = deadline.when()
-    assert end_s is not None, "The deadline was lifted before the file was in. This is a bug."
-    return end_s - asyncio.get_running_loop().time()
+        except Exception as exc:
+            # The client fails on a stranger's answer in a way that it does not declare. That may cost this
+            # event its file, but not the worker its life, and again after each restart.
+            log.exception("The HTTP client failed on an answer of %s. This is a bug.", job.host)
+            message = f"{type(exc).__name__} while the answer of {job.host!r} was read. This is a bug."
+            raise FetchError(Reason.BAD_RESPONSE, message) from exc

@@ -1,7 +1,7 @@
 """The gate before each host: whether it is asked at all, when, and by how many at once."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from streamapp.errors import FetchError
@@ -36,6 +36,7 @@ class Gate:
         self._patient_hosts = canonical_hosts("patient_hosts", settings.patient_hosts) | canonical_hosts(
             "allowed_hosts", settings.allowed_hosts
         )
+        self._vouched_for: set[str] = set()
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_open_s, clock)
         self._rate = RateLimit(settings.requests_per_host_per_s, clock, sleep)
         self._slots = Slots(
@@ -46,15 +47,24 @@ class Gate:
 
     def is_patient(self, host: str) -> bool:
         """Whether events wait for this host when it is down, because the operator named it."""
-        return is_listed(host, self._patient_hosts)
+        return host in self._vouched_for or is_listed(host, self._patient_hosts)
+
+    def vouch_for(self, host: str) -> None:
+        """Count a host among those that the operator named: one that serves the buckets of the settings."""
+        self._vouched_for.add(host)
 
     def is_known(self, host: str) -> bool:
         """Whether this host was named by the operator or, where none was, proved itself lately."""
         return self._slots.is_known(host)
 
-    def delivered(self, host: str) -> None:
-        """Note that a file came from this host."""
-        self._slots.delivered(host)
+    def delivered(self, hosts: Iterable[str]) -> None:
+        """Note that these hosts had their part in a file, and were quick."""
+        for host in dict.fromkeys(hosts):
+            self._slots.delivered(host)
+
+    def lingered(self, host: str) -> None:
+        """Note that a host took its time: it holds slots nearly as long as one that hangs."""
+        self._slots.failed(host)
 
     @asynccontextmanager
     async def entered(self, host: str, within_s: float) -> AsyncIterator[None]:
@@ -95,8 +105,9 @@ class Gate:
             if outcome is Outcome.FAILED:
                 self._slots.failed(host)
             if self._breakers.end(host, outcome, is_probe=is_probe):
-                tell(StepKind.BREAKER, "%s", self.circuit_open(host))
-                log.warning("%s Events that name it fail or wait meanwhile.", self.circuit_open(host))
+                error = self.circuit_open(host)
+                tell(StepKind.BREAKER, "%s", error)
+                log.warning("%s Events that name it fail or wait meanwhile.", error)
 
     def circuit_open(self, host: str) -> FetchError | None:
         """The error of a request to a host that is not to be asked now; None for one that may be.

@@ -29,8 +29,9 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 # How the WHATWG URL standard tells an IPv4 address from a name: by the last label alone.
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 
-# `is_global` alone would depend on the Python release: these ranges changed sides since 3.11.
+# What `is_global` does not tell, or not in every Python release: some ranges changed sides since 3.11.
 _BLOCKED_IPV4 = (
+    IPv4Network("168.63.129.16/32"),  # Azure's own server inside each machine, at a public address
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments
     IPv4Network("192.88.99.0/24"),  # 6to4 relays
 )

@@ -21,7 +21,7 @@ def canonical_host(host: str) -> str:
     Raises:
         ValueError: the text has characters that no host can have.
     """
-    host = host.strip().lower().removesuffix(".")
+    host = host.lower().removesuffix(".")
     if not host.isascii():
         host = (URL.build(scheme="http", host=host).raw_host or "").removesuffix(".")
     try:

@@ -103,6 +103,8 @@ class S3Presigner:
         self._expires_s = min(math.ceil(settings.fetch_deadline_s) + _EXPIRES_LATER_S, _LONGEST_EXPIRY_S)
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="s3-presign")
+        # Held until the thread is done, also where nobody waits for it any more: its queue has no bound.
+        self._turn = asyncio.Lock()
         # Owned by the thread.
         self._client: Any = None
         self._refusal = ""
@@ -124,7 +126,10 @@ class S3Presigner:
             raise _refusal(Reason.HOST_NOT_ALLOWED, f"The bucket {wanted.bucket!r:.80} is not in s3_buckets.")
         try:
             async with asyncio.timeout(SIGN_TIMEOUT_S):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._sign, wanted)
+                await self._turn.acquire()
+                signing = asyncio.get_running_loop().run_in_executor(self._thread, self._sign, wanted)
+                signing.add_done_callback(lambda _: self._turn.release())
+                return await asyncio.shield(signing)
         except TimeoutError as exc:
             message = f"The AWS credentials for {wanted} did not come within {SIGN_TIMEOUT_S:g} s."
             raise FetchError(Reason.TIMEOUT, message, attempts=0, is_retriable=True) from exc

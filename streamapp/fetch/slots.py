@@ -13,6 +13,9 @@ _MOST_KNOWN_HOSTS = 256
 PROOF_FILES = 8
 """Files in a row, without a failure, that make a host known."""
 
+_MOST_COUNTED_FILES = 8 * PROOF_FILES
+_LEFT_BY_A_FAILURE = 4  # one in so many: a busy host survives one bad URL, and no second one at once
+
 
 @dataclass(slots=True)
 class _HostSlots:
@@ -29,8 +32,8 @@ class Slots:
 
     A flood of hosts that hang, each URL another one, would still take all. Therefore strangers share half of
     the slots, of which one stranger gets half; the rest is for known hosts. Those are the ones that the
-    operator named; where none is named, those whose last requests brought files, so many in a row that one
-    who wants to be known only to hang then has to work for it each time.
+    operator named; where none is named, those whose last requests brought files, quickly and so many in a
+    row that one who wants to be known only to hang then has to work for it each time.
 
     Args:
         in_all: most open requests.
@@ -44,7 +47,7 @@ class Slots:
         self._per_host = per_host
         self._hosts: dict[str, _HostSlots] = {}
         self._is_named = is_named
-        # Host → files since its last failure.
+        # Host → files since its last failure, and what that left of those before.
         self._delivered: OrderedDict[str, int] = OrderedDict()
 
     def is_known(self, host: str) -> bool:
@@ -54,8 +57,8 @@ class Slots:
         return self._delivered.get(host, 0) >= PROOF_FILES
 
     def delivered(self, host: str) -> None:
-        """Note that a file came from this host."""
-        self._delivered[host] = self._delivered.get(host, 0) + 1
+        """Note that a file came from this host, and quickly."""
+        self._delivered[host] = min(self._delivered.get(host, 0) + 1, _MOST_COUNTED_FILES)
         self._delivered.move_to_end(host)
         if len(self._delivered) > _MOST_KNOWN_HOSTS:
             self._delivered.popitem(last=False)
@@ -63,8 +66,13 @@ class Slots:
             self._strangers.welcome(host)
 
     def failed(self, host: str) -> None:
-        """Note that a request to this host failed: it has to prove itself anew."""
-        self._delivered.pop(host, None)
+        """Note that a request to this host failed or took long.
+
+        It has to prove itself anew, unless it delivered a lot: anybody may find a good host's bad URL.
+        """
+        left = self._delivered.pop(host, 0) // _LEFT_BY_A_FAILURE
+        if left:
+            self._delivered[host] = left
 
     @asynccontextmanager
     async def taken(self, host: str) -> AsyncIterator[None]:

@@ -64,13 +64,26 @@ class StrangerSlots:
         for host in [host for host in self._waiting if self._held[host] < self._per_host]:
             if not self._free:
                 return
-            turn = self._waiting[host].popleft()
-            self._waiting.move_to_end(host)
-            if not self._waiting[host]:
-                del self._waiting[host]
-            if not turn.done():
+            turn = self._next_turn(host)
+            if turn is not None:
                 self._hold(host)
                 turn.set_result(True)
+
+    def _next_turn(self, host: str) -> asyncio.Future[bool] | None:
+        """Take the host's first turn out, and put the host behind the others.
+
+        Those who were cancelled and have not noticed yet are passed over: a slot that they let lie would
+        wake nobody any more.
+        """
+        turns = self._waiting[host]
+        turn = None
+        while turn is None and turns:
+            first = turns.popleft()
+            turn = first if not first.done() else None
+        self._waiting.move_to_end(host)
+        if not turns:
+            del self._waiting[host]
+        return turn
 
     def _forget(self, host: str, turn: asyncio.Future[bool]) -> None:
         turns = self._waiting.get(host)

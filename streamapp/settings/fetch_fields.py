@@ -33,7 +33,7 @@ class FetchSettings(BaseModel):
         default=(),
         description="Hosts, such as your own CDN, whose events wait out an outage instead of failing at "
         "once; *.example.com matches subdomains. The allowed_hosts are among them: name your CDN in one of "
-        "both.",
+        "both. All other hosts then share half of the downloads.",
     )
     s3_buckets: Names = Field(
         default=(),
@@ -67,7 +67,7 @@ class FetchSettings(BaseModel):
         default=60.0,
         gt=0,
         description="Time for a file as a whole: attempts, waits for a connection, waits between attempts. "
-        "Short: a slow host holds up the worker for less long.",
+        "Time in which the models have no room does not count. Short: a slow host holds up the worker less.",
     )
     download_attempts: int = Field(
         default=4, ge=1, description="Attempts for errors that can pass; a bad URL, 403 or 404 gets one."

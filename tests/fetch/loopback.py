@@ -1,4 +1,4 @@
-"""Servers, waits and answers of DNS that the downloader's tests share; all on loopback."""
+"""Servers, clocks and answers of DNS that the downloader's tests share; all on loopback."""
 
 import asyncio
 import socket
@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from streamapp.errors import FetchError
+from streamapp.fetch.downloader import Downloader
 from streamapp.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -24,6 +27,22 @@ class Waits:
 
     async def __call__(self, seconds: float) -> None:
         self.seconds.append(seconds)
+
+
+class Time:
+    """A clock that only waits turn on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.waits_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits_s.append(seconds)
+        self.now_s += seconds
+        await asyncio.sleep(0)
 
 
 class ListedResolver(AbstractResolver):
@@ -94,3 +113,13 @@ def answers_with(**values: Any) -> Respond:
         return web.Response(**values)
 
     return respond
+
+
+def downloader(time: Time, **changes: Any) -> Downloader:
+    return Downloader(settings(**changes), sleep=time.sleep, clock=time, random=lambda: 0.5)
+
+
+async def failure(downloader: Downloader, url: str) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        await downloader.fetch(url)
+    return caught.value

@@ -64,6 +64,32 @@ async def test_no_time_limit_of_the_download_covers_the_wait(monkeypatch: pytest
     assert download.fetch_s < 10_000
 
 
+async def test_those_who_wait_for_a_slot_do_not_run_out_of_time_while_the_caller_has_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_asked_for, is_open = asyncio.Event(), asyncio.Event()
+
+    async def admit() -> None:
+        is_asked_for.set()
+        await is_open.wait()
+
+    chosen = settings(downloads_in_flight=1, fetch_deadline_s=60)
+    loop = asyncio.get_running_loop()
+    loop_time = loop.time
+    async with serving(answers_with(body=b"x")) as port, Downloader(chosen) as downloader:
+        url = f"http://{LOOPBACK}:{port}/"
+        waiting = asyncio.create_task(downloader.fetch(url, admit=admit))
+        next_one = asyncio.create_task(downloader.fetch(url))
+        await is_asked_for.wait()
+        # The models take an hour for what they have; every timer that was set before is due.
+        monkeypatch.setattr(loop, "time", lambda: loop_time() + 3600)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        is_open.set()
+        assert (await next_one).content == b"x"
+        await waiting
+
+
 async def test_nothing_is_admitted_that_was_not_fetched() -> None:
     async def fail() -> None:
         raise AssertionError

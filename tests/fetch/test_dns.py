@@ -14,9 +14,9 @@ from streamapp.fetch.dns import DnsResolver
 
 
 @asynccontextmanager
-async def resolving() -> AsyncIterator[tuple[DnsResolver, DnsServer]]:
+async def resolving(*searched_hosts: str) -> AsyncIterator[tuple[DnsResolver, DnsServer]]:
     async with asyncio.timeout(20), answering() as server:
-        resolver = DnsResolver((server.address,))
+        resolver = DnsResolver((server.address,), frozenset(searched_hosts))
         try:
             yield resolver, server
         finally:
@@ -105,15 +105,27 @@ async def test_the_hosts_file_is_read_first() -> None:
     await resolver.close()
 
 
-async def test_a_name_with_a_dot_is_not_looked_for_inside_the_cluster_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def _in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALDOMAIN", "svc.cluster.local")
     monkeypatch.setenv("RES_OPTIONS", "ndots:5")
-    async with resolving() as (resolver, server):
+
+
+@pytest.mark.usefixtures("_in_a_pod")
+async def test_a_strangers_name_is_never_looked_for_in_the_search_domains() -> None:
+    async with resolving("minio") as (resolver, server):
+        for host in ("gone.default", "gone"):
+            assert await error_of(resolver, host) == socket.EAI_NONAME
         await resolver.resolve("cdn.example.com")
+    assert server.asked == ["gone.default", "gone", "cdn.example.com"]
+
+
+@pytest.mark.usefixtures("_in_a_pod")
+async def test_a_name_that_the_operator_wrote_is_looked_for_as_it_is_and_in_the_search_domains() -> None:
+    async with resolving("minio", "gone.storage") as (resolver, server):
         await resolver.resolve("minio")
-    assert server.asked == ["cdn.example.com", "minio.svc.cluster.local"]
+        assert await error_of(resolver, "gone.storage") == socket.EAI_NONAME
+    assert server.asked == ["minio.svc.cluster.local", "gone.storage", "gone.storage.svc.cluster.local"]
 
 
 async def test_what_c_ares_keeps_is_thrown_away_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,20 @@ async def test_a_useless_dns_answer_is_a_reason_and_no_crash(resolved: list[str]
             await downloader.fetch("http://cdn.example/")
 
 
+async def test_an_error_that_the_client_does_not_declare_ends_the_event_and_not_the_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The resolver of this name raises KeyError, which the client lets through.
+    async with Downloader(settings(), resolver=ListedResolver()) as downloader:
+        with pytest.raises(FetchError) as caught:
+            await downloader.fetch("http://cdn.example/")
+    assert caught.value.reason is Reason.BAD_RESPONSE
+    assert isinstance(caught.value.__cause__.__cause__ if caught.value.__cause__ else None, KeyError)
+    assert [record.exc_info is not None for record in caplog.records if "bug" in record.getMessage()] == [
+        True
+    ]
+
+
 @pytest.mark.parametrize("has_length", [True, False])
 async def test_a_file_over_the_limit_is_refused_by_its_header_or_by_counting(has_length: bool) -> None:
     sent = 0
@@ -422,8 +436,17 @@ async def test_the_deadline_ends_an_attempt() -> None:
 
 async def test_the_deadline_ends_a_wait_between_attempts() -> None:
     async with serving(answers_with(status=503)) as port:
-        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/")
+        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/", retry_base_s=0)
     assert (failure.reason, failure.attempts) == (Reason.TIMEOUT, 1)
+
+
+async def test_a_wait_that_would_outlast_the_deadline_is_not_begun_and_the_servers_answer_is_the_reason() -> (
+    None
+):
+    async with serving(answers_with(status=503, headers={"Retry-After": "20"})) as port:
+        failure = await deadline_failure(f"http://{LOOPBACK}:{port}/", fetch_deadline_s=15)
+    assert (failure.reason, failure.attempts) == (Reason.SERVER_ERROR, 1)
+    assert "no time left" in str(failure)
 
 
 async def test_the_deadline_covers_all_redirects() -> None:

@@ -2,32 +2,14 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import pytest
 from aiohttp import web
-from loopback import LOOPBACK, ListedResolver, answers_with, serving, settings
+from loopback import LOOPBACK, Time, downloader, failure, serving, settings
 
 from streamapp.errors import FetchError, SettingsError
 from streamapp.fetch.downloader import Downloader
-from streamapp.fetch.slots import PROOF_FILES
 from streamapp.reasons import Reason
-
-
-class Time:
-    """A clock that only waits turn on."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.waits_s: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits_s.append(seconds)
-        self.now_s += seconds
-        await asyncio.sleep(0)
 
 
 class Server:
@@ -41,16 +23,6 @@ class Server:
         self.asked += 1
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return web.Response(status=status, body=b"x")
-
-
-def downloader(time: Time, **changes: Any) -> Downloader:
-    return Downloader(settings(**changes), sleep=time.sleep, clock=time, random=lambda: 0.5)
-
-
-async def failure(downloader: Downloader, url: str) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        await downloader.fetch(url)
-    return caught.value
 
 
 @pytest.fixture
@@ -182,7 +154,11 @@ async def test_a_patient_host_that_stays_down_ends_with_the_deadline_and_says_so
         await asyncio.Event().wait()
 
     chosen = settings(
-        breaker_failures=1, fetch_deadline_s=0.5, patient_hosts=(LOOPBACK,), download_attempts=4
+        breaker_failures=1,
+        fetch_deadline_s=0.5,
+        retry_max_s=0.1,
+        patient_hosts=(LOOPBACK,),
+        download_attempts=4,
     )
     async with serving(Server(503).respond) as port, Downloader(chosen, sleep=never, clock=time) as fetching:
         asked, unasked = [await failure(fetching, f"http://{LOOPBACK}:{port}/") for _ in range(2)]
@@ -257,45 +233,6 @@ async def test_a_request_that_would_get_no_turn_in_time_fails_at_once(time: Time
         await fetching.fetch(f"http://{LOOPBACK}:{port}/")
         refused = await failure(fetching, f"http://{LOOPBACK}:{port}/")
     assert (refused.reason, refused.attempts) == (Reason.RATE_LIMITED, 0)
-
-
-async def test_a_flood_of_hosts_that_hang_leaves_slots_to_a_host_that_proved_itself() -> None:
-    hanging = 0
-    go_on = asyncio.Event()
-
-    async def respond(request: web.Request) -> web.Response:
-        nonlocal hanging
-        if request.path == "/hang":
-            hanging += 1
-            async with asyncio.timeout(10):
-                await go_on.wait()
-        return web.Response(body=b"x")
-
-    hosts = [f"h{i}.example" for i in range(20)]
-    chosen = settings(allow_private_hosts=(LOOPBACK, *hosts), downloads_in_flight=8)
-    resolver = ListedResolver(**{f"h{i}": [[LOOPBACK]] for i in range(20)})
-    async with serving(respond) as port, Downloader(chosen, resolver=resolver) as fetching:
-        for _ in range(PROOF_FILES):
-            await fetching.fetch(f"http://{LOOPBACK}:{port}/")
-        flood = [asyncio.create_task(fetching.fetch(f"http://{host}:{port}/hang")) for host in hosts]
-        while hanging < 4:
-            await asyncio.sleep(0.001)
-        async with asyncio.timeout(10):
-            await asyncio.gather(*(fetching.fetch(f"http://{LOOPBACK}:{port}/") for _ in range(20)))
-        assert hanging == 4
-        go_on.set()
-        await asyncio.gather(*flood)
-
-
-async def test_only_connections_to_hosts_that_proved_themselves_are_kept() -> None:
-    async with serving(answers_with(body=b"x")) as port, Downloader(settings()) as fetching:
-        assert fetching._sessions is not None
-        kept = []
-        for _ in range(PROOF_FILES + 1):
-            await fetching.fetch(f"http://{LOOPBACK}:{port}/")
-            connectors = [fetching._sessions.of(is_kept_alive=is_kept).connector for is_kept in (True, False)]
-            kept.append([sum(map(len, connector._conns.values())) for connector in connectors if connector])
-    assert kept == [[0, 0]] * PROOF_FILES + [[1, 0]]
 
 
 async def test_a_list_with_something_that_is_no_host_stops_the_downloader_at_once() -> None:

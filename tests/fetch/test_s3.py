@@ -260,14 +260,16 @@ async def test_a_role_s_credentials_are_renewed_before_they_expire(role: Role) -
     assert keys[0] != keys[1]
 
 
-async def test_credentials_that_do_not_come_end_in_a_timeout_and_hold_one_thread(
+async def test_credentials_that_do_not_come_end_in_a_timeout_and_hold_one_thread_and_no_queue(
     role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "SIGN_TIMEOUT_S", 0.05)
     role.cuts, role.stalls = [0] * 9, True
     with presigner("pictures") as signer:
         errors = await asyncio.gather(*(refusal(signer, f"s3://pictures/{i}.png") for i in range(5)))
+        queued = signer._thread._work_queue.qsize()
         threads = [t for t in threading.enumerate() if t.name.startswith("s3-presign")]
         role.release.set()
     assert {(error.reason, error.is_retriable) for error in errors} == {(Reason.TIMEOUT, True)}
     assert len(threads) == 1
+    assert queued == 0

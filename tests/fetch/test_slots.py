@@ -90,6 +90,16 @@ async def test_a_host_is_known_only_after_many_files_without_a_failure() -> None
     assert slots.is_known("cdn.example")
 
 
+async def test_one_failure_does_not_make_a_stranger_of_a_busy_host_and_two_do() -> None:
+    slots = Slots(in_all=8, per_host=8)
+    for _ in range(1000):
+        slots.delivered("cdn.example")
+    slots.failed("cdn.example")
+    assert slots.is_known("cdn.example")
+    slots.failed("cdn.example")
+    assert not slots.is_known("cdn.example")
+
+
 async def test_where_the_operator_named_hosts_no_other_can_earn_their_place() -> None:
     slots = Slots(in_all=8, per_host=8, is_named=lambda host: host == "cdn.example")
     prove(slots, "hostile.example")

@@ -85,3 +85,15 @@ async def test_one_who_is_cancelled_while_waiting_is_forgotten() -> None:
     slots.give_back("a.example")
     assert not slots._waiting and not slots._held
     assert await asyncio.wait_for(slots.take("c.example"), TIMEOUT_S)
+
+
+async def test_a_slot_is_not_lost_to_one_who_was_cancelled_and_has_not_noticed_yet() -> None:
+    slots = StrangerSlots(in_all=1, per_host=1)
+    assert await slots.take("a.example")
+    cancelled, next_one = waiter(slots, "b.example"), waiter(slots, "b.example")
+    await settle()
+
+    cancelled.cancel()
+    slots.give_back("a.example")  # before the cancelled task has run
+    assert await asyncio.wait_for(next_one, TIMEOUT_S)
+    await asyncio.wait([cancelled])
