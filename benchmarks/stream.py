@@ -1,7 +1,8 @@
 """Events/s of the stream engine alone, beside plain aiokafka on the same broker in the same run.
 
 Real broker (the embedded one), real Faust worker, window, acks, rows; what is left out is fetching and
-the models' own work. Prints one JSON line.
+the models' own work. What metrics cost is in it too: the same worker without them, and with them and
+Prometheus asking every second. Prints one JSON line.
 
     python benchmarks/stream.py [--events 40000] [--runs 3]
 """
@@ -14,19 +15,31 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from machine import machine_facts
 
-from streamapp.local.broker import EmbeddedBroker
+from streamapp.local.broker import EmbeddedBroker, free_port
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
 PARTITIONS = 8
+SCRAPE_EVERY_S = 1.0
+# Name → models, whether metrics are kept, whether they are asked for.
+WORKERS = {
+    "no_model": (0, True, False),
+    "one_free_model": (1, True, False),
+    "without_metrics": (1, False, False),
+    "scraped": (1, True, True),
+}
 # As long as a real row: about 1.8 kB.
 ROW = b"x" * 1800
 EVENT = {
@@ -102,15 +115,40 @@ async def plain(settings: Settings, events: int) -> dict[str, Any]:
     return {"events_per_s": round(done / wall_s), "cpu_us_per_event": round(cpu_s / done * 1e6)}
 
 
-def worker(environment: dict[str, str], events: int, models: int) -> dict[str, Any]:
+@contextmanager
+def scraping(port: int) -> Iterator[None]:
+    """Ask for the worker's metrics every second, as long as there is a worker that answers."""
+    is_over = threading.Event()
+
+    def scrape() -> None:
+        while not is_over.wait(SCRAPE_EVERY_S):
+            with suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def worker(
+    environment: dict[str, str], events: int, models: int, has_metrics: bool, is_scraped: bool
+) -> dict[str, Any]:
     """Our worker on the same events."""
-    with tempfile.TemporaryDirectory() as folder:
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder, scraping(port):
         figures = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", "faust", "-A", "stream_worker", "worker", "--without-web"]
+        command = [sys.executable, "-m", "faust", "-A", "stream_worker", "worker"]
+        command += [] if is_scraped else ["--without-web"]
         extra = {
             "STREAM_EVENTS": str(events),
             "STREAM_FIGURES": str(figures),
             "STREAM_MODELS": str(models),
+            "STREAM_METRICS": str(int(has_metrics)),
+            "STREAMAPP_WEB_PORT": str(port),
             "PYTHONPATH": str(Path(__file__).parent),
         }
         run = subprocess.run(
@@ -135,16 +173,16 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {"plain_aiokafka": [], "no_model": [], "one_free_model": []}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in ("plain_aiokafka", *WORKERS)}
     for _ in range(arguments.runs):
         with EmbeddedBroker() as broker:
-            for name, models in (("no_model", 0), ("one_free_model", 1)):
+            for name, options in WORKERS.items():
                 environment = variables(broker)
                 settings = load_settings(environment)
                 asyncio.run(fill(settings, arguments.events))
                 if name == "no_model":
                     results["plain_aiokafka"].append(asyncio.run(plain(settings, arguments.events)))
-                results[name].append(worker(environment, arguments.events, models))
+                results[name].append(worker(environment, arguments.events, *options))
     medians = {name: median(runs) for name, runs in results.items()}
     print(
         json.dumps(
@@ -157,6 +195,10 @@ def main() -> None:
                 "ratio_to_plain": round(
                     medians["one_free_model"]["events_per_s"] / medians["plain_aiokafka"]["events_per_s"], 3
                 ),
+                "scraped_to_without_metrics": {
+                    name: round(medians["scraped"][name] / medians["without_metrics"][name], 3)
+                    for name in ("events_per_s", "cpu_us_per_event")
+                },
                 **machine_facts("faust-streaming", "aiokafka", "uvloop"),
             }
         )

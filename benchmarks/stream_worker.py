@@ -18,6 +18,7 @@ import numpy as np
 from streamapp.app import create_app
 from streamapp.compose import Composer
 from streamapp.engine import Engine
+from streamapp.histogram import Histogram
 from streamapp.media import Frame, Picture
 from streamapp.models.base import Findings, Model, ModelInfo, Verdict
 from streamapp.models.ensemble import Ensemble
@@ -81,6 +82,9 @@ async def open_free_engine(settings: Settings, policy: Policy) -> AsyncIterator[
             composer = Composer(settings.model_version, policy)
             yield Engine(FreeSource(ensemble), ensemble, composer)  # type: ignore[arg-type]  # a source by its one method
 
+
+if os.environ["STREAM_METRICS"] == "0":
+    Histogram.observe = lambda self, value: None  # type: ignore[method-assign]  # the worker without them
 
 mode.loop.use(os.environ.get("STREAM_LOOP", "uvloop"))
 app = create_app(load_settings(), open_free_engine)

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 from mode import CrashingSupervisor
@@ -21,19 +20,23 @@ from streamapp.agents.intake import Intake
 from streamapp.agents.publish import Publisher
 from streamapp.engine import Engine, open_engine
 from streamapp.errors import BrokerError
+from streamapp.exits import Exit, exit_for
+from streamapp.health import Situation, ready
 from streamapp.kafka import faust_broker_url, faust_credentials
 from streamapp.logs import logging_config
-from streamapp.metrics import CONTENT_TYPE, exposition
+from streamapp.metrics import WorkerParts
 from streamapp.models.registry import check_weights
+from streamapp.pages import add_pages, open_pages
 from streamapp.policy import Policy, load_policy
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics, require_topics
+from streamapp.tracing import open_tracing
+from streamapp.watchdog import Pulse, Watchdog
 
 logger = logging.getLogger(__name__)
 
 EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]]
 
-EXIT_DRAIN_TIMEOUT = 75
 BROKER_RETRY_S = 5.0
 REPORT_EVERY_S = 60.0
 MEMBERSHIP_EVERY_S = 2.0
@@ -46,6 +49,20 @@ class PlainWorker(faust.Worker):  # type: ignore[misc]  # Faust is untyped
         """Leave the root logger as `logging_config` has set it up."""
         self.spinner = None
 
+    def execute_from_commandline(self) -> NoReturn:
+        """Run until the end, and exit with the code of what ended it (`Exit`)."""
+        try:
+            super().execute_from_commandline()
+        finally:
+            code = exit_for(self.app.crash_reason)
+            if code is not None:
+                # Not in order: Python would join the models' threads, and one of them may hang.
+                logger.error("The worker ends with exit code %d: %s", code, self.app.crash_reason)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        raise RuntimeError("Faust's worker came back. This is a bug.")
+
 
 class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
     """The Faust app of a worker: loads the models before it joins the consumer group."""
@@ -57,33 +74,71 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
     notices: Sequence[str]
     intake: Intake
     stage: DownloadStage
+    parts: WorkerParts | None = None
+    pulse: Pulse
+    is_broker_seen: bool = False
 
     async def on_start(self) -> None:
         """Wait for the broker, load the models, start the inference loops, then let Faust start."""
         for notice in self.notices:
             logger.warning("%s", notice)
+        self.pulse = Pulse()
+        self._watchdog().start()
+        # Before all else, so that it can be asked what the start waits for.
+        await open_pages(self)
         await _wait_for_broker(self.settings)
+        self.is_broker_seen = True
         started_s = time.monotonic()
         engine = await self.add_async_context(self.open_engine(self.settings, self.policy))
         logger.info(
             "Models are warm after %.1f s: %s.", time.monotonic() - started_s, ", ".join(self.settings.models)
         )
         publisher = await self.add_async_context(Publisher(self.settings))
-        ready: asyncio.Queue[Looked] = asyncio.Queue(self.settings.events_in_flight)
+        queue: asyncio.Queue[Looked] = asyncio.Queue(self.settings.events_in_flight)
+        tracing = await self.add_async_context(open_tracing(self.settings))
         self.intake = Intake(
             self,
             events_in_flight=self.settings.events_in_flight,
             pictures_in_flight=self.settings.pictures_in_flight,
             unacked_events=self.settings.unacked_events,
+            tracing=tracing,
         )
-        self.stage = DownloadStage(self, self.intake, engine.source, publisher, ready)
-        inference = InferenceStage(self.intake, engine, publisher, ready)
+        self.stage = DownloadStage(self, self.intake, engine.source, publisher, queue)
+        inference = InferenceStage(self.intake, engine, publisher, queue)
         for _ in range(self.settings.pictures_in_flight):
             self.add_future(inference.run())
         self.add_future(self._report())
         self.add_future(self._watch_membership())
-        threading.Thread(target=self._end_overdue_drain, name="drain-watchdog", daemon=True).start()
+        self.add_future(self.pulse.run())
+        self.parts = WorkerParts(
+            model_version=self.settings.model_version,
+            intake=self.intake,
+            download=self.stage,
+            inference=inference,
+            ready=queue,
+            engine=engine,
+            consumer=self.consumer,
+            pulse=self.pulse,
+            rebalances=lambda: self.rebalancing_count,
+            conditions=lambda: ready(self.situation()),
+        )
         await super().on_start()
+
+    def situation(self) -> Situation:
+        """What is seen of the worker at this moment; from any thread."""
+        parts = self.parts
+        runners = parts.engine.ensemble.runners if parts is not None else ()
+        return Situation(
+            loop_still_s=self.pulse.still_s,
+            running_s={runner.network.name: runner.lanes.running_s for runner in runners},
+            model_timeout_s=self.settings.model_timeout_s,
+            crash=repr(self.crash_reason) if self.crashed else None,
+            is_draining=self.should_stop and not self.crashed,
+            is_broker_there=self.is_broker_seen and (parts is None or self.consumer.has_broker),
+            are_models_warm=parts is not None,
+            partitions=self.consumer.partitions,
+            is_rebalancing=self.rebalancing,
+        )
 
     async def _report(self) -> None:
         """Log once a minute what became of the events; nothing is logged for each of them."""
@@ -123,19 +178,15 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
     def _create_directories(self) -> None:
         """Nothing is stored on disk, so Faust's data folder is not made."""
 
-    def _end_overdue_drain(self) -> None:
-        """Exit hard when stopping takes too long: Faust can wait for ever when SIGTERM meets a rebalance."""
-        while not self.should_stop:
-            time.sleep(0.5)
-        time.sleep(self.settings.drain_timeout_s)
-        logger.error(
-            "The worker did not stop within %.0f s; it ends with exit code %d. Nothing is lost: events "
-            "without an outcome are delivered again.",
-            self.settings.drain_timeout_s,
-            EXIT_DRAIN_TIMEOUT,
+    def _watchdog(self) -> Watchdog:
+        """Ends what can't end itself: Faust can wait for ever when SIGTERM meets a rebalance."""
+        return Watchdog(
+            self.pulse,
+            loop_timeout_s=self.settings.loop_timeout_s,
+            drain_timeout_s=self.settings.drain_timeout_s,
+            is_ending=lambda: self.should_stop,
+            overdue_exit=lambda: exit_for(self.crash_reason) or Exit.DRAIN_OVERDUE,
         )
-        sys.stderr.flush()
-        os._exit(EXIT_DRAIN_TIMEOUT)
 
 
 def create_app(
@@ -176,9 +227,7 @@ def create_app(
     async def download(stream: Any) -> None:
         await app.stage.run(stream)
 
-    @app.page("/metrics")  # type: ignore[untyped-decorator]
-    async def metrics(page: Any, _: Any) -> Any:
-        return page.bytes(exposition(app.intake), headers={"Content-Type": CONTENT_TYPE})
+    add_pages(app)
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
     async def take_over(_: Any, assigned: Any, **__: Any) -> None:
@@ -211,9 +260,11 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "stream_wait_empty": True,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
-        "logging_config": logging_config(settings.log_level),
+        "logging_config": logging_config(settings.log_level, settings.log_format),
         "worker_redirect_stdouts": False,
         "web_bind": settings.web_host,
+        # Its own thread and loop: so /live can say that the worker's loop stands still.
+        "web_in_thread": True,
         "web_port": settings.web_port,
     }
 

@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from streamapp.histogram import Histogram
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
 class BatchTimeoutError(Exception):
     """A batch did not come back in time; whatever ran it may hang for ever."""
+
+
+class DeviceLostError(Exception):
+    """What runs the batches is of no use any more: repeating them, or other ones, would not help."""
 
 
 class BatcherClosedError(Exception):
@@ -55,6 +61,10 @@ class MicroBatcher(Generic[Item, Answer]):
     2. The batch closes when the largest size is reached, or when its oldest item has waited `max_wait_s`.
     3. Of what waits then, the largest allowed size runs at once; the rest leads the next batch.
     4. A run that raises is repeated in halves until the culprit stands alone; only it gets the error.
+       DeviceLostError is every item's, and nothing is repeated.
+
+    Attributes:
+        queue_s: how long items waited for the start of their batch.
 
     Args:
         run: runs one batch, as many answers as items, in their order.
@@ -88,6 +98,8 @@ class MicroBatcher(Generic[Item, Answer]):
         self._running: set[asyncio.Task[None]] = set()
         self._former: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._is_hung = False
+        self.queue_s = Histogram()
 
     async def __aenter__(self) -> Self:
         self._former = asyncio.create_task(self._form_batches(), name="micro-batcher")
@@ -96,7 +108,7 @@ class MicroBatcher(Generic[Item, Answer]):
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close(timeout_s=self._timeout_s if exc is None else 0.0)
+        await self.close(timeout_s=self._timeout_s if exc is None and not self._is_hung else 0.0)
 
     @property
     def queued(self) -> int:
@@ -197,10 +209,11 @@ class MicroBatcher(Generic[Item, Answer]):
                 raise RuntimeError(f"A batch of {len(batch)} came back as {len(answers)}. This is a bug.")
         except Exception as exc:
             if limit.expired():
+                self._is_hung = True
                 overdue = f"A batch of {len(batch)} did not come back in {self._timeout_s} s."
                 self._resolve(batch, [None] * len(batch), BatchTimeoutError(overdue), started_at)
-            elif len(batch) == 1:
-                self._resolve(batch, [None], exc, started_at)
+            elif len(batch) == 1 or isinstance(exc, DeviceLostError):
+                self._resolve(batch, [None] * len(batch), exc, started_at)
             else:
                 for part in self._halves(batch):
                     await self._run_or_split(part, started_at)
@@ -229,4 +242,5 @@ class MicroBatcher(Generic[Item, Answer]):
         for entry, answer in zip(batch, answers, strict=True):
             if not entry.future.done():
                 queue_s = max(0.0, started_at - entry.submitted_at)
+                self.queue_s.observe(queue_s)
                 entry.future.set_result(Outcome(answer, error, queue_s, run_s, len(batch)))

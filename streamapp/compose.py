@@ -14,10 +14,15 @@ from streamapp.records import Event, ModelAttributes, ResultRow, SourcePosition,
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """What is the same in every row of a worker."""
+    """What is the same in every row of a worker.
+
+    Attributes:
+        backfill: the id of the run whose rows these are; None: the worker's, of events as they come.
+    """
 
     model_version: str
     policy: Policy
+    backfill: str | None = None
 
     def compose(
         self,
@@ -89,8 +94,10 @@ class Composer:
             "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
             "policy": {"version": self.policy.version, "sha256": self.policy.sha256},
             "reason": reasons[0].value if reasons else None,
+            "reason_sentence": reasons[0].sentence if reasons else None,
             "attempts": obtained.attempts,
             "streamapp": __version__,
+            **({} if self.backfill is None else {"backfill": self.backfill}),
         }
 
     def _model(self, report: ModelReport) -> dict[str, Any]:

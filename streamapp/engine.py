@@ -1,11 +1,13 @@
 """From a URL to a result row, without Kafka: what the worker and `streamapp moderate` share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from streamapp.compose import Composer
 from streamapp.fetch.downloader import Downloader
@@ -18,17 +20,34 @@ from streamapp.policy import Policy
 from streamapp.records import Event, ResultRow, SourcePosition
 from streamapp.settings import Settings
 
+if TYPE_CHECKING:
+    from streamapp.spans import EventTrace
+
+logger = logging.getLogger(__name__)
+
 
 class Engine:
     """Obtains pictures, shows them to the models, composes their rows.
 
     Attributes:
         source: obtains a picture by its URL or from its bytes.
+        ensemble: the models.
+        downloader, decoders: what `source` works with, for the metrics; None where it has none.
     """
 
-    def __init__(self, source: PictureSource, ensemble: Ensemble, composer: Composer) -> None:
+    def __init__(
+        self,
+        source: PictureSource,
+        ensemble: Ensemble,
+        composer: Composer,
+        *,
+        downloader: Downloader | None = None,
+        decoders: DecoderPool | None = None,
+    ) -> None:
         self.source = source
-        self._ensemble = ensemble
+        self.ensemble = ensemble
+        self.downloader = downloader
+        self.decoders = decoders
         self._composer = composer
 
     async def judge(
@@ -39,6 +58,7 @@ class Engine:
         source: SourcePosition | None,
         received_at: datetime,
         started_s: float,
+        trace: "EventTrace | None" = None,
     ) -> ResultRow:
         """Show what was obtained to every model and compose the event's row.
 
@@ -46,14 +66,24 @@ class Engine:
             source: None where the event did not come from Kafka.
             received_at: UTC time at which the event was received.
             started_s: the same moment on `time.monotonic`.
+            trace: the event's span; None where it has none.
 
         Raises:
             BatchTimeoutError: a model hangs; the process must end.
+            DeviceLostError: a model fails on whatever it is given; likewise.
         """
         if obtained.picture is not None:
-            reports = await self._ensemble.look(obtained.prepared)
+            reports = await self.ensemble.look(obtained.prepared, trace)
+            for report in reports:
+                if report.error is not None:
+                    logger.warning(
+                        "%s: %s failed on the picture, which a person must look at: %s",
+                        source or f"user {event.user_id!r}",
+                        report.name,
+                        report.error,
+                    )
         elif obtained.error is not None:
-            reports = self._ensemble.failed(obtained.error.reason)
+            reports = self.ensemble.failed(obtained.error.reason)
         else:
             raise RuntimeError(f"{source or event} has no picture and no error. This is a bug.")
         total_s = time.monotonic() - started_s
@@ -61,8 +91,13 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, policy: Policy) -> AsyncIterator[Engine]:
+async def open_engine(
+    settings: Settings, policy: Policy, *, backfill: str | None = None
+) -> AsyncIterator[Engine]:
     """Start the decoders, open the downloader, load the models, warm them up; close all in reverse order.
+
+    Args:
+        backfill: the id of the run that the rows will carry.
 
     Raises:
         WeightsError: a model's file is missing or is not the expected one.
@@ -84,6 +119,7 @@ async def open_engine(settings: Settings, policy: Policy) -> AsyncIterator[Engin
             ):
                 await asyncio.get_running_loop().run_in_executor(cpu, decoders.wait_until_ready)
                 source = PictureSource(downloader, cpu, decoders.decode, ensemble.prepare)
-                yield Engine(source, ensemble, Composer(settings.model_version, policy))
+                composer = Composer(settings.model_version, policy, backfill)
+                yield Engine(source, ensemble, composer, downloader=downloader, decoders=decoders)
     finally:
         cpu.shutdown(wait=False, cancel_futures=True)

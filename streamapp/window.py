@@ -7,6 +7,7 @@ Pure: no I/O, no clock, no asyncio. Owned by the event loop's thread.
 
 from collections import deque
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -85,6 +86,15 @@ class OffsetWindow(Generic[Payload]):
         lane.tickets.append(ticket)
         self.unacked += 1
         return ticket
+
+    def oldest(self) -> list[Ticket[Payload]]:
+        """The first ticket of each partition that is not acked: what holds up the others. From any thread."""
+        heads = []
+        for lane in list(self._lanes.values()):
+            # Another thread's look may find a lane that was emptied meanwhile.
+            with suppress(IndexError):
+                heads.append(lane.tickets[0])
+        return heads
 
     def is_current(self, ticket: Ticket[Payload]) -> bool:
         """Whether an outcome of this ticket can still be acked by this worker."""

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp.batching import BatcherClosedError, BatchTimeoutError, MicroBatcher, Outcome
+from streamapp.batching import (
+    BatcherClosedError,
+    BatchTimeoutError,
+    DeviceLostError,
+    MicroBatcher,
+    Outcome,
+)
 
 FOREVER_S = 3600.0
 
@@ -155,6 +161,29 @@ async def test_a_batch_that_hangs_gives_its_items_a_timeout() -> None:
         outcome = await batch.submit(1)
 
     assert isinstance(outcome.error, BatchTimeoutError)
+
+
+async def test_a_lost_device_is_every_items_error_and_nothing_is_repeated() -> None:
+    runs = []
+
+    async def lost(batch: list[int]) -> list[int]:
+        runs.append(batch)
+        raise DeviceLostError
+
+    async with MicroBatcher(
+        lost, sizes=(1, 2, 4), max_wait_s=FOREVER_S, max_queued=9, timeout_s=FOREVER_S
+    ) as batch:
+        outcomes = await submit_all(batch, [1, 2, 3, 4])
+
+    assert runs == [[1, 2, 3, 4]]
+    assert all(isinstance(outcome.error, DeviceLostError) for outcome in outcomes)
+
+
+async def test_the_wait_of_every_item_is_counted() -> None:
+    async with batcher(SquaringModel(), sizes=(1, 2)) as batch:
+        await submit_all(batch, [1, 2, 3, 4])
+
+    assert sum(batch.queue_s.counts) == 4
 
 
 async def test_a_timeout_that_the_model_raises_itself_is_an_error_of_its_own() -> None:

@@ -93,6 +93,7 @@ def test_a_picture_that_was_looked_at() -> None:
         },
         "policy": {"version": POLICY.version, "sha256": POLICY.sha256},
         "reason": None,
+        "reason_sentence": None,
         "attempts": 2,
         "streamapp": __version__,
     }
@@ -146,6 +147,7 @@ def test_a_picture_that_can_not_be_looked_at_fails_closed(obtained: Obtained, st
     assert attributes["NN_SAFE_SCORES"] == ""
     provenance = attributes["PROVENANCE"]
     assert provenance["reason"] == obtained.error.reason.value
+    assert provenance["reason_sentence"] == obtained.error.reason.sentence
     assert provenance["frames"] == []
     assert provenance["frames_complete"] is False
     expected = {"media_type": None, "width_px": None, "height_px": None, "sha256": "11" * 32, "bytes": 7}
@@ -181,3 +183,14 @@ def test_a_picture_that_did_not_come_from_kafka_has_no_source() -> None:
     row = compose(FETCHED, [report(BrightnessModel(), Verdict(False))], source=None)
 
     assert row["MODEL_ATTRIBUTES"]["PROVENANCE"]["source"] is None
+
+
+def test_rows_of_a_backfill_carry_its_id_and_others_have_no_such_key() -> None:
+    reports = [report(BrightnessModel(), Verdict(False))]
+    made = [
+        Composer("1.0.0", POLICY, run).compose(EVENT, SOURCE, datetime.now(UTC), 1.0, FETCHED, reports)
+        for run in ("a-run", None)
+    ]
+
+    assert made[0].MODEL_ATTRIBUTES.PROVENANCE["backfill"] == "a-run"
+    assert "backfill" not in made[1].MODEL_ATTRIBUTES.PROVENANCE

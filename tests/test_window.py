@@ -169,3 +169,14 @@ def test_an_offset_that_goes_back_within_a_generation_is_a_bug(window: OffsetWin
 
     with pytest.raises(RuntimeError, match="offset 10 after 10"):
         window.open(0, 7, 10, "")
+
+
+def test_the_oldest_of_each_partition_are_those_that_hold_up_the_others(window: OffsetWindow[str]) -> None:
+    first = window.open(0, 7, 10, "")
+    second = window.open(0, 7, 11, "")
+    elsewhere = window.open(1, 7, 5, "")
+    window.complete(second)
+    assert window.oldest() == [first, elsewhere]
+
+    window.complete(first)
+    assert window.oldest() == [elsewhere]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from streamapp import metrics
+from streamapp.exits import Exit
 from streamapp.reasons import Reason, Status
-from streamapp.settings.table import markdown_table
+from streamapp.settings import table as settings
 
 README = Path(__file__).parents[1] / "README.md"
 MEANINGS = {
@@ -25,7 +27,18 @@ def reasons_table() -> str:
     return "\n".join(lines)
 
 
-BLOCKS = {"settings": markdown_table, "reasons": reasons_table}
+def exits_table() -> str:
+    """The worker's exit codes."""
+    rows = (f"| {code.value} | {code.meaning} |" for code in Exit)
+    return "\n".join(["| Code | when |", "|---|---|", *rows])
+
+
+BLOCKS = {
+    "settings": settings.markdown_table,
+    "reasons": reasons_table,
+    "exits": exits_table,
+    "metrics": metrics.markdown_table,
+}
 
 
 def with_blocks(text: str) -> str:

@@ -1,7 +1,10 @@
 """Faust's Kafka consumer, with two of its waits mended (reference: faust-streaming 0.15.3)."""
 
 import asyncio
+import contextlib
 import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from faust.transport.drivers import aiokafka as faust_aiokafka
@@ -16,6 +19,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         max_wait_empty_s: longest wait for events in flight when partitions are revoked or the worker
             stops. Faust waits for ever: one URL in its retries would outlast the rebalance, and Kafka
             would throw the worker out of the group.
+        last_commit_at: Unix time of the last commit that the broker took; of the start before the first.
     """
 
     mundane_level = "debug"
@@ -24,6 +28,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._with_outcome: set[tuple[Any, int]] = set()
+        self.last_commit_at = time.time()
 
     def permit_ack(self, message: Any) -> None:
         """Note that the broker has the message's outcome: only then an ack of it counts."""
@@ -62,8 +67,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
 
     def refusal(self) -> BaseException | None:
         """Why the broker keeps the worker out of its group; aiokafka only logs it, and Faust waits on."""
-        client = getattr(self._thread, "_consumer", None)
-        coordinator: Any = getattr(client, "_coordinator", None)
+        coordinator = self._coordinator()
         # Without a group, and before the start, there is a coordinator of another kind or none.
         membership = getattr(coordinator, "_coordination_task", None)
         if membership is None:
@@ -71,6 +75,44 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         if membership.done():
             return None if membership.cancelled() else membership.exception()
         return coordinator._pending_exception  # type: ignore[no-any-return]  # aiokafka is untyped
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether the group's coordinator answers; aiokafka drops it when a heartbeat fails. Any thread."""
+        return getattr(self._coordinator(), "coordinator_id", None) is not None
+
+    @property
+    def partitions(self) -> int | None:
+        """Partitions assigned to this worker; None before it has joined its group. From any thread."""
+        coordinator = self._coordinator()
+        if getattr(coordinator, "generation", -1) < 0:
+            return None
+        return len(self.assignment())
+
+    def lags(self) -> Mapping[Any, int]:
+        """Partition → events that are in it and not committed. From any thread.
+
+        A partition is left out until both ends are known: something was fetched from it, and it has a
+        committed offset or nothing in it.
+        """
+        lags = {}
+        for tp in self.assignment() if self.partitions else ():
+            # One that is taken away at this moment.
+            with contextlib.suppress(AssertionError, KeyError):
+                end, committed = self.highwater(tp), self._committed_offset.get(tp)
+                if end is not None and (committed is not None or end == 0):
+                    lags[tp] = max(0, end - (committed or 0))
+        return lags
+
+    def _coordinator(self) -> Any:
+        return getattr(getattr(self._thread, "_consumer", None), "_coordinator", None)
+
+    async def _commit(self, offsets: Any) -> bool:
+        """Commit, and note when the broker took it."""
+        is_committed = bool(await super()._commit(offsets))
+        if is_committed:
+            self.last_commit_at = time.time()
+        return is_committed
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Commit what is acked first: Faust forgets it otherwise, and those events come twice."""

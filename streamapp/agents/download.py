@@ -9,6 +9,7 @@ from typing import Any
 from streamapp.agents.intake import Intake, Taken
 from streamapp.agents.publish import Publisher
 from streamapp.errors import EventError
+from streamapp.histogram import Histogram
 from streamapp.obtain import Obtained, PictureSource
 from streamapp.records import Event, read_event
 
@@ -26,6 +27,11 @@ class Looked:
 
 class DownloadStage:
     """Takes events off the stream, as many at once as the intake allows.
+
+    Attributes:
+        fetch_s: downloads, waits and retries included; those that were refused unasked left out.
+        decode_s: decoding a file, also one that can't be.
+        prepare_s: preparing a picture's frames for the models.
 
     Args:
         service: the Faust app; a task of its that raises ends the process, with nothing acked.
@@ -47,6 +53,9 @@ class DownloadStage:
         self._publisher = publisher
         self._ready = ready
         self._tasks: dict[asyncio.Task[Any], Taken] = {}
+        self.fetch_s = Histogram()
+        self.decode_s = Histogram()
+        self.prepare_s = Histogram()
 
     async def run(self, stream: Any) -> None:
         """The agent's body: every event gets a task of its own."""
@@ -98,4 +107,16 @@ class DownloadStage:
             await self._intake.ack(ticket, "pictures removed")
             return None
         admit = partial(self._intake.admit_picture, ticket)
-        return Looked(ticket, event, await self._source.obtain(event.image_url, admit=admit))
+        obtained = await self._source.obtain(event.image_url, admit=admit)
+        self._note_times(obtained)
+        if delivery.trace is not None:
+            delivery.trace.obtained(obtained)
+        return Looked(ticket, event, obtained)
+
+    def _note_times(self, obtained: Obtained) -> None:
+        if obtained.attempts:
+            self.fetch_s.observe(obtained.fetch_s)
+        if obtained.content is not None:
+            self.decode_s.observe(obtained.decode_s)
+        if obtained.picture is not None:
+            self.prepare_s.observe(obtained.prepare_s)

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 
 from streamapp.agents.download import Looked
 from streamapp.agents.intake import Intake, Kind
 from streamapp.agents.publish import Publisher
 from streamapp.engine import Engine
 from streamapp.errors import DeadLetterReason
+from streamapp.histogram import Histogram
 from streamapp.records import ResultRow
 
 logger = logging.getLogger(__name__)
@@ -15,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 class InferenceStage:
     """Takes pictures off the queue of all partitions; the models' batchers fill their batches from them.
+
+    Attributes:
+        publish_s: from giving a row to the producer to the broker's having it.
 
     Args:
         ready: the bounded queue from the download stage.
@@ -31,6 +36,7 @@ class InferenceStage:
         self._engine = engine
         self._publisher = publisher
         self._ready = ready
+        self.publish_s = Histogram()
 
     async def run(self) -> None:
         """One of several loops that do the same: take, look, publish, ack."""
@@ -43,18 +49,26 @@ class InferenceStage:
             if not self._intake.is_current(looked.ticket):
                 self._intake.drop(looked.ticket)
                 continue
+            judged_s = time.monotonic()
             kind = await self._publish(looked, row)
+            self.publish_s.observe(time.monotonic() - judged_s)
             await self._intake.ack(looked.ticket, kind, _reason(row) if kind == "rows" else None)
 
     async def _judge(self, looked: Looked) -> ResultRow:
         delivery = looked.ticket.payload
-        return await self._engine.judge(
+        if delivery.trace is not None:
+            delivery.trace.judging()
+        row = await self._engine.judge(
             looked.event,
             looked.obtained,
             source=delivery.source,
             received_at=delivery.received_at,
             started_s=delivery.started_s,
+            trace=delivery.trace,
         )
+        if delivery.trace is not None:
+            delivery.trace.judged()
+        return row
 
     async def _publish(self, looked: Looked, row: ResultRow) -> Kind:
         if await self._publisher.publish_row(row) or await self._publisher.publish_row(row.shortened()):

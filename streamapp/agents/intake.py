@@ -6,10 +6,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from streamapp.histogram import Histogram
 from streamapp.records import Headers, SourcePosition
 from streamapp.window import OffsetWindow, Ticket
+
+if TYPE_CHECKING:
+    from streamapp.spans import EventTrace, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ class Delivery:
     Attributes:
         received_at: UTC time at which the worker took it.
         started_s: the same moment on `time.monotonic`, for durations.
+        trace: the event's span; None where it has none.
     """
 
     stream: Any
@@ -31,6 +36,7 @@ class Delivery:
     source: SourcePosition
     received_at: datetime
     started_s: float
+    trace: "EventTrace | None" = None
 
     @property
     def key(self) -> bytes | None:
@@ -64,6 +70,8 @@ class Intake:
         in_flight: events without an outcome.
         outcomes: events that have one, by its kind.
         reasons: rows without a verdict, by the reason.
+        outcome_s: from taking an event to the broker's having its outcome.
+        events_in_flight, pictures_in_flight, unacked_events: the bounds.
 
     Args:
         app: the Faust app; tells the consumer generation.
@@ -72,22 +80,33 @@ class Intake:
         pictures_in_flight: those of them whose picture may be in memory.
         unacked_events: events that may be taken and not acked; more than the former, because one slow
             event holds up the acks of its partition, and must not hold up the other events' work.
+        tracing: begins the events' spans; None where there are none.
     """
 
     def __init__(
-        self, app: Any, *, events_in_flight: int, pictures_in_flight: int, unacked_events: int
+        self,
+        app: Any,
+        *,
+        events_in_flight: int,
+        pictures_in_flight: int,
+        unacked_events: int,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._app = app
+        self._tracing = tracing
         self._places = asyncio.Semaphore(events_in_flight)
         self._picture_places = asyncio.Semaphore(pictures_in_flight)
         self._with_picture: set[Taken] = set()
-        self._unacked_events = unacked_events
+        self.events_in_flight = events_in_flight
+        self.pictures_in_flight = pictures_in_flight
+        self.unacked_events = unacked_events
         self._window: OffsetWindow[Delivery] = OffsetWindow()
         self._room = asyncio.Event()
         self._epoch = 0
         self.in_flight = 0
         self.outcomes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.outcome_s = Histogram()
 
     @property
     def pictures(self) -> int:
@@ -98,6 +117,12 @@ class Intake:
     def unacked(self) -> int:
         """Events taken and not acked yet."""
         return self._window.unacked
+
+    @property
+    def oldest_unacked_s(self) -> float:
+        """Seconds since the oldest of them was taken; 0 where there is none. From any thread."""
+        taken_s = [ticket.payload.started_s for ticket in self._window.oldest()]
+        return time.monotonic() - min(taken_s) if taken_s else 0.0
 
     async def take(self, stream: Any, event: Any) -> Taken:
         """Take an event in; waits while too many are in flight or not acked."""
@@ -120,6 +145,7 @@ class Intake:
             SourcePosition(message.topic, message.partition, message.offset),
             datetime.now(UTC),
             time.monotonic(),
+            None if self._tracing is None else self._tracing.begin(message),
         )
         self.follow_generation()
         generation = (epoch, message.generation_id)
@@ -143,7 +169,10 @@ class Intake:
         """
         self.follow_generation()
         self._leave(ticket)
+        if ticket.payload.trace is not None:
+            ticket.payload.trace.end(outcome, reason)
         self.outcomes[outcome] += 1
+        self.outcome_s.observe(time.monotonic() - ticket.payload.started_s)
         if reason is not None:
             self.reasons[reason] += 1
         for ready in self._window.complete(ticket):
@@ -156,6 +185,8 @@ class Intake:
         if self._window.is_current(ticket):
             raise RuntimeError(f"{ticket!r} is dropped and still ours. This is a bug.")
         self._leave(ticket)
+        if ticket.payload.trace is not None:
+            ticket.payload.trace.end("lost")
 
     def begin_epoch(self) -> None:
         """Note that partitions were assigned: what was taken before is delivered again.
@@ -181,7 +212,7 @@ class Intake:
             self._picture_places.release()
 
     async def _wait_for_room(self) -> None:
-        while self._window.unacked >= self._unacked_events:
+        while self._window.unacked >= self.unacked_events:
             self._room.clear()
             try:
                 async with asyncio.timeout(WARN_AFTER_S):

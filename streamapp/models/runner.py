@@ -3,19 +3,31 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from streamapp.batching import BatcherClosedError, BatchTimeoutError, MicroBatcher, Outcome
+from streamapp.batching import (
+    BatcherClosedError,
+    BatchTimeoutError,
+    DeviceLostError,
+    MicroBatcher,
+    Outcome,
+)
 from streamapp.errors import ModelError
+from streamapp.histogram import Histogram
 from streamapp.media import Frame
 from streamapp.models.base import AnyNetwork
+from streamapp.models.lanes import Lanes
 from streamapp.reasons import Reason
 
+if TYPE_CHECKING:
+    from streamapp.spans import EventTrace
+
 Finishing = tuple[asyncio.Future[list[Any]], int]
+Queued = tuple[Any, "EventTrace | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,9 @@ class ModelRunner:
 
     An async context manager: entering loads and warms up every instance, leaving drains the batcher.
 
+    Attributes:
+        lanes: the threads, with what they have counted and measured.
+
     Args:
         make_network: makes one instance; called `instances` times.
         cpu: the threads for `finish`, shared with the decoders, on which `prepare` is called.
@@ -82,34 +97,38 @@ class ModelRunner:
         max_wait_s: float,
         timeout_s: float,
     ) -> None:
-        self._instances = [make_network() for _ in range(instances)]
+        self.lanes = Lanes(make_network, instances)
         self._cpu = cpu
         self._timeout_s = timeout_s
-        lanes = [network for network in self._instances for _ in range(network.lanes)]
-        self._free = [
-            (network, ThreadPoolExecutor(1, thread_name_prefix=f"{network.name}-{index}"))
-            for index, network in enumerate(lanes)
-        ]
-        self._threads = [thread for _, thread in self._free]
-        self._batcher: MicroBatcher[Any, Any] = MicroBatcher(
+        self._batcher: MicroBatcher[Queued, Finishing] = MicroBatcher(
             self._infer,
             sizes=self.network.batch_sizes,
             max_wait_s=max_wait_s,
             max_queued=max_queued,
             timeout_s=timeout_s,
-            slots=len(lanes),
+            slots=len(self.lanes),
         )
         self._stack = AsyncExitStack()
 
     @property
     def network(self) -> AnyNetwork:
         """The first instance: its name and its heads stand for all."""
-        return self._instances[0]
+        return self.lanes.networks[0]
+
+    @property
+    def queue_s(self) -> Histogram:
+        """How long frames waited for their batch."""
+        return self._batcher.queue_s
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait for a batch."""
+        return self._batcher.queued
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opened:
-            opened.callback(self._end_threads)
-            await self._load_and_warm_up()
+            opened.callback(self.lanes.end)
+            await self.lanes.load_and_warm_up()
             await opened.enter_async_context(self._batcher)
             self._stack = opened.pop_all()
         return self
@@ -118,19 +137,6 @@ class ModelRunner:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.__aexit__(kind, exc, trace)
-
-    async def _load_and_warm_up(self) -> None:
-        loop = asyncio.get_running_loop()
-        for index, (network, thread) in enumerate(self._free):
-            if index % network.lanes == 0:
-                await loop.run_in_executor(thread, _load, network)
-            # Every lane: streams, buffers and workspaces are a thread's own, and are made in its first runs.
-            await loop.run_in_executor(thread, network.warm_up)
-
-    def _end_threads(self) -> None:
-        for thread in self._threads:
-            # A hung network's thread can't be ended; the process ends by itself (BatchTimeoutError).
-            thread.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self, frame: Frame) -> PreparedFrame:
         """Prepare one frame for this network; called on the CPU threads. An error is a value."""
@@ -142,11 +148,15 @@ class ModelRunner:
             error = as_model_error(exc)
         return PreparedFrame(prepared, error, time.perf_counter() - started_at)
 
-    async def look(self, frame: PreparedFrame) -> FrameResult:
+    async def look(self, frame: PreparedFrame, trace: "EventTrace | None" = None) -> FrameResult:
         """Find what this network finds in a frame; an error is a value, never raised.
+
+        Args:
+            trace: the span of the frame's event, for the batch's span; None where it has none.
 
         Raises:
             BatchTimeoutError: the network hangs; the worker must end.
+            DeviceLostError: the network fails on whatever it is given; likewise.
             BatcherClosedError: the runner was closed meanwhile.
         """
         if frame.error is not None:
@@ -156,13 +166,13 @@ class ModelRunner:
         finding, error = None, None
         try:
             # 1. Infer in a batch with frames of other events.
-            outcome: Outcome[Finishing] = await self._batcher.submit(frame.prepared)
+            outcome: Outcome[Finishing] = await self._batcher.submit((frame.prepared, trace))
             queue_s, batch = outcome.queue_s, outcome.batch
             if outcome.answer is None:
                 raise outcome.error or RuntimeError("An outcome without answer and error. This is a bug.")
             # 2. Finish on the CPU threads, so that the network's own thread goes on at once.
             finding = await self._finished(*outcome.answer)
-        except (BatchTimeoutError, BatcherClosedError):
+        except (BatchTimeoutError, BatcherClosedError, DeviceLostError):
             raise
         except Exception as exc:
             finding, error = None, as_model_error(exc)
@@ -180,23 +190,30 @@ class ModelRunner:
             raise findings[position]
         return findings[position]
 
-    async def _infer(self, batch: list[Any]) -> list[Finishing]:
+    async def _infer(self, batch: list[Queued]) -> list[Finishing]:
         """Run one batch on a free lane; the batcher has as many slots as there are lanes.
 
         The batch is finished as a whole, in one job of the CPU threads, after the slot is free again:
         an answer is that job's future and the frame's position in it.
         """
-        lane = self._free.pop()
-        network, thread = lane
-        loop = asyncio.get_running_loop()
+        frames, traces = [frame for frame, _ in batch], [trace for _, trace in batch]
+        started_ns = time.time_ns()
         try:
-            raws = await loop.run_in_executor(thread, network.infer, batch)
-        finally:
-            self._free.append(lane)
-        if len(raws) != len(batch):
-            raise RuntimeError(f"{network.name} answered {len(raws)} of {len(batch)} frames. This is a bug.")
-        finishing = loop.run_in_executor(self._cpu, _finish, network, raws, batch)
+            network, raws = await self.lanes.infer(frames)
+        except Exception as exc:
+            self._trace_batch(traces, started_ns, exc)
+            raise
+        finishing = asyncio.get_running_loop().run_in_executor(self._cpu, _finish, network, raws, frames)
+        self._trace_batch(traces, started_ns, None)
         return [(finishing, position) for position in range(len(batch))]
+
+    def _trace_batch(
+        self, traces: Sequence["EventTrace | None"], started_ns: int, error: Exception | None
+    ) -> None:
+        """Give a batch that is over a span, where any of its events has one."""
+        traced = next((trace for trace in traces if trace is not None), None)
+        if traced is not None:
+            traced.tracing.record_batch(self.network.name, traces, started_ns, error)
 
 
 def _finish(network: AnyNetwork, raws: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
@@ -208,11 +225,6 @@ def _finish(network: AnyNetwork, raws: Sequence[Any], batch: Sequence[Any]) -> l
         except Exception as exc:
             findings.append(exc)
     return findings
-
-
-def _load(network: AnyNetwork) -> None:
-    network.check_weights()
-    network.load()
 
 
 def as_model_error(exc: Exception) -> ModelError:

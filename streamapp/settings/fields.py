@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from streamapp.settings.checks import upper
+from streamapp.settings.checks import lower, upper
 from streamapp.settings.fetch_fields import FetchSettings
 from streamapp.settings.kafka_fields import KafkaSettings
 from streamapp.settings.kinds import Text
@@ -50,8 +50,16 @@ class Settings(ModelSettings, FetchSettings, KafkaSettings):
         description="Port of the worker's pages, on loopback unless web_host says otherwise.",
     )
     web_host: Text = Field(default="127.0.0.1", description="Address that the worker's pages listen on.")
+    loop_timeout_s: float = Field(
+        default=60.0,
+        ge=1,
+        description="Longest time that the event loop may stand still; then the worker ends, exit code 70.",
+    )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper)] = Field(
         default="INFO", description="Least severe log record that is written."
+    )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower)] = Field(
+        default="text", description="How the worker's log is written; json: one object a line."
     )
 
     @model_validator(mode="after")

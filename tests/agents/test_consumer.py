@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -89,3 +90,49 @@ async def test_acks_are_committed_before_faust_forgets_them(monkeypatch: pytest.
     await consumer.on_partitions_revoked({3})
 
     assert consumer.calls == ["commit", "forget {3}"]
+
+
+class CommittingConsumer(UnconnectedConsumer):
+    """Commits as Faust's does, to a broker that takes it or not; three partitions are its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_commit_at = 0.0
+        self._committed_offset = {0: 30, 1: None, 2: None}
+        self._ends = {0: 41, 1: 5, 2: 0, 3: None}
+
+    def assignment(self) -> set[int]:
+        return set(self._ends)
+
+    @property
+    def partitions(self) -> int | None:
+        return len(self._ends)
+
+    def highwater(self, tp: int) -> int | None:
+        return self._ends[tp]
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_the_last_commit_is_the_last_that_the_broker_took(
+    monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    async def answer(self: Any, offsets: Any) -> bool:
+        return is_taken
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "_commit", answer)
+    consumer = CommittingConsumer()
+    before = time.time()
+
+    assert await consumer._commit({}) is is_taken
+    assert (consumer.last_commit_at >= before) is is_taken
+
+
+async def test_the_lag_is_what_is_not_committed_where_both_ends_are_known() -> None:
+    assert CommittingConsumer().lags() == {0: 11, 2: 0}
+
+
+async def test_before_the_start_there_is_no_broker_no_partition_and_no_lag() -> None:
+    consumer = UnconnectedConsumer()
+    consumer._thread = None
+
+    assert (consumer.has_broker, consumer.partitions, consumer.lags()) == (False, None, {})

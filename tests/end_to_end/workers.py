@@ -14,17 +14,33 @@ import msgspec
 class WorkerProcess:
     """`faust -A streamapp.worker worker` in a process of its own; killed at the end if it still runs."""
 
-    def __init__(self, variables: Mapping[str, str], folder: Path, name: str = "worker") -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        folder: Path,
+        name: str = "worker",
+        *,
+        app: str = "streamapp.worker",
+        has_pages: bool = False,
+    ) -> None:
+        """Take what is needed.
+
+        Args:
+            name: of its log file in the folder.
+            app: the module that Faust runs.
+            has_pages: whether it serves its pages, on the port of the variables.
+        """
         self.log_file = folder / f"{name}.log"
+        self._command = [sys.executable, "-m", "faust", "-A", app, "worker"]
+        self._command += [] if has_pages else ["--without-web"]
         self._folder = folder
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith("STREAMAPP_")}
         self._variables = inherited | dict(variables)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "faust", "-A", "streamapp.worker", "worker", "--without-web"]
         with self.log_file.open("w") as log:
             self.process = subprocess.Popen(
-                command, env=self._variables, cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
+                self._command, env=self._variables, cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
             )
         return self
 

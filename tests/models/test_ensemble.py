@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -16,7 +16,7 @@ from fakes import (
     picture_of,
 )
 
-from streamapp.batching import BatchTimeoutError
+from streamapp.batching import BatchTimeoutError, DeviceLostError
 from streamapp.errors import WeightsError
 from streamapp.models.base import AnyModel, Model
 from streamapp.models.ensemble import Ensemble, ModelReport
@@ -149,6 +149,28 @@ async def test_a_model_that_hangs_is_raised_so_that_the_worker_ends(cpu: ThreadP
                 await look(ensemble, 1)
     finally:
         model.release.set()
+
+
+class LostModel(BrightnessModel):
+    """Raises on whatever it is given, once it was warm."""
+
+    def warm_up(self) -> None:
+        if self.is_warm:
+            raise RuntimeError("CUDA error")
+        super().warm_up()
+
+    def infer(self, batch: Sequence[int]) -> Sequence[int]:
+        raise RuntimeError("CUDA error")
+
+
+async def test_a_model_that_lost_its_device_is_raised_so_that_not_all_pictures_fail(
+    cpu: ThreadPoolExecutor,
+) -> None:
+    async with ensemble_of(cpu, LostModel()) as ensemble, asyncio.timeout(20):
+        with pytest.raises(DeviceLostError):
+            for value in range(10):
+                (report,) = await look(ensemble, value)
+                assert "CUDA error" in str(report.error)
 
 
 async def test_missing_weights_are_raised_when_the_models_are_loaded(cpu: ThreadPoolExecutor) -> None:

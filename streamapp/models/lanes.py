@@ -1,0 +1,143 @@
+"""The threads that run a network's batches, what they are at, and whether their device still works."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+from streamapp.batching import DeviceLostError
+from streamapp.histogram import BATCH_FRAMES, Histogram
+from streamapp.models.base import AnyNetwork
+
+logger = logging.getLogger(__name__)
+
+# Failed batches in a row after which the network is tried on its own test picture: pictures on which it
+# raises do come in crowds, and must not be able to end workers, or to keep them busy with trials.
+FAILURES_BEFORE_TRIAL = 8
+TRIAL_EVERY_S = 30.0
+
+
+class Lanes:
+    """The instances of one network, each with as many threads as may call its `infer` at the same time.
+
+    Owned by the event loop's thread.
+
+    Args:
+        make_network: makes one instance; called `instances` times.
+
+    Attributes:
+        networks: the instances.
+        batch_s: how long batches ran on their thread, those that raised left out.
+        batch_frames: frames in them.
+        failed_batches: runs that raised.
+    """
+
+    def __init__(self, make_network: Callable[[], AnyNetwork], instances: int) -> None:
+        self.networks = [make_network() for _ in range(instances)]
+        lanes = [network for network in self.networks for _ in range(network.lanes)]
+        self._free = [
+            (network, ThreadPoolExecutor(1, thread_name_prefix=f"{network.name}-{index}"))
+            for index, network in enumerate(lanes)
+        ]
+        self._threads = [thread for _, thread in self._free]
+        # Thread → since when it runs a batch. Each thread writes its own entry alone.
+        self._running_since: dict[int, float] = {}
+        self._failures_in_a_row = 0
+        self._next_trial_s = 0.0
+        self.batch_s = Histogram()
+        self.batch_frames = Histogram(BATCH_FRAMES)
+        self.failed_batches = 0
+
+    def __len__(self) -> int:
+        """Batches that can run at the same time."""
+        return len(self._threads)
+
+    @property
+    def running_s(self) -> float:
+        """Seconds that the longest of the batches that run now has run, 0 without one. From any thread."""
+        since = list(self._running_since.values())
+        return time.perf_counter() - min(since) if since else 0.0
+
+    async def load_and_warm_up(self) -> None:
+        """Load every instance on its first thread, and warm it up on each."""
+        loop = asyncio.get_running_loop()
+        for index, (network, thread) in enumerate(self._free):
+            if index % network.lanes == 0:
+                await loop.run_in_executor(thread, _load, network)
+            # Every lane: streams, buffers and workspaces are a thread's own, and are made in its first runs.
+            await loop.run_in_executor(thread, network.warm_up)
+
+    async def infer(self, batch: list[Any]) -> tuple[AnyNetwork, Sequence[Any]]:
+        """Run one batch on a free lane; the caller runs no more at the same time than there are.
+
+        Returns:
+            The instance and its answers, as many as there are frames.
+
+        Raises:
+            DeviceLostError: the network fails on whatever it is given.
+            Exception: whatever it raised on this batch.
+        """
+        lane = self._free.pop()
+        network, thread = lane
+        loop = asyncio.get_running_loop()
+        try:
+            raws, batch_s = await loop.run_in_executor(thread, self._timed, network, batch)
+        except Exception:
+            self.failed_batches += 1
+            await self._try_device(network, thread)
+            raise
+        finally:
+            self._free.append(lane)
+        self._failures_in_a_row = 0
+        self.batch_s.observe(batch_s)
+        self.batch_frames.observe(len(batch))
+        if len(raws) != len(batch):
+            raise RuntimeError(f"{network.name} answered {len(raws)} of {len(batch)} frames. This is a bug.")
+        return network, raws
+
+    def end(self) -> None:
+        """Let the threads go when they are done."""
+        for thread in self._threads:
+            # A hung network's thread can't be ended; the process ends by itself (BatchTimeoutError).
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def _timed(self, network: AnyNetwork, batch: list[Any]) -> tuple[Sequence[Any], float]:
+        """Run a batch on this thread, a lane's, and say how many seconds it took."""
+        thread = threading.get_ident()
+        started_at = self._running_since[thread] = time.perf_counter()
+        try:
+            return network.infer(batch), time.perf_counter() - started_at
+        finally:
+            del self._running_since[thread]
+
+    async def _try_device(self, network: AnyNetwork, thread: Executor) -> None:
+        """After some failed batches in a row, see whether the pictures or the device are to blame.
+
+        Raises:
+            DeviceLostError: the network fails on its own test picture too.
+        """
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row < FAILURES_BEFORE_TRIAL or time.monotonic() < self._next_trial_s:
+            return
+        failures, self._failures_in_a_row = self._failures_in_a_row, 0
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, network.warm_up)
+        except Exception as exc:
+            raise DeviceLostError(
+                f"{network.name} failed on {failures} batches in a row and fails on its own test picture: "
+                f"{type(exc).__name__}: {exc}"
+            ) from exc
+        self._next_trial_s = time.monotonic() + TRIAL_EVERY_S
+        logger.warning(
+            "%s failed on %d batches in a row and works on its own test picture: the pictures are to blame.",
+            network.name,
+            failures,
+        )
+
+
+def _load(network: AnyNetwork) -> None:
+    network.check_weights()
+    network.load()

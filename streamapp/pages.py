@@ -1,0 +1,49 @@
+"""The worker's pages for those who run it: /live, /ready and /metrics."""
+
+from typing import TYPE_CHECKING, Any
+
+from streamapp.errors import StreamappError
+from streamapp.health import Conditions, live, ready
+from streamapp.metrics import CONTENT_TYPE, exposition
+
+if TYPE_CHECKING:
+    from streamapp.app import Worker
+
+
+def add_pages(app: "Worker") -> None:
+    """Add the pages to a worker; `open_pages` lets them answer."""
+
+    @app.page("/live")  # type: ignore[untyped-decorator]  # Faust is untyped, here and below
+    async def live_page(page: Any, _: Any) -> Any:
+        return _answer(page, live(app.situation()))
+
+    @app.page("/ready")  # type: ignore[untyped-decorator]
+    async def ready_page(page: Any, _: Any) -> Any:
+        return _answer(page, ready(app.situation()))
+
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def metrics_page(page: Any, _: Any) -> Any:
+        return page.bytes(exposition(app.parts), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def open_pages(app: "Worker") -> None:
+    """Let the pages answer from now on; without effect where they do, or where the worker has none.
+
+    Raises:
+        StreamappError: their port can't be had.
+    """
+    if not app.conf.web_enabled:
+        return
+    try:
+        await app.web.maybe_start()
+    except OSError as exc:
+        raise StreamappError(
+            f"The worker's pages can't be served: {exc}. Another worker on this machine needs another "
+            "STREAMAPP_WEB_PORT, or --without-web."
+        ) from exc
+
+
+def _answer(page: Any, conditions: Conditions) -> Any:
+    """200 where all hold, else 503; each of them in the JSON."""
+    body = {name: {"holds": seen.holds, "detail": seen.detail} for name, seen in conditions.items()}
+    return page.json(body, status=200 if all(seen.holds for seen in conditions.values()) else 503)
