@@ -1,29 +1,41 @@
 """Reads result rows back from Kafka."""
 
-import asyncio
+import heapq
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from streamapp.errors import BrokerError
-from streamapp.reading import open_reader, read_errors
+from streamapp.reading import (
+    EVER,
+    POLL_MS,
+    OffsetRange,
+    Period,
+    open_reader,
+    ranges_in,
+    read_errors,
+    read_ranges,
+)
 from streamapp.records import ResultRow, read_row
 from streamapp.settings import Settings
 
-POLL_MS = 500
-# Longest time without a record while there are more to read.
-STALLED_AFTER_S = 30.0
+# Rows of several partitions that are put in order; with more than these in memory the oldest one goes out.
+ORDERED_ROWS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class PublishedRow:
-    """A row and the bytes that are on the topic, which may have keys that this version does not know."""
+    """A row and the bytes that are on the topic, which may have keys that this version does not know.
 
-    row: ResultRow
-    value: bytes
+    Ordered by MESSAGE_RECEIVE_TIME: the times are of one format and in UTC, so their texts are in order.
+    """
+
+    received: str
+    row: ResultRow = field(compare=False)
+    value: bytes = field(compare=False)
 
 
 class ResultsReader:
@@ -34,24 +46,45 @@ class ResultsReader:
         self._partitions = sorted(consumer.assignment())
         self._settings = settings
 
-    async def latest(self, count: int | None) -> list[PublishedRow]:
-        """The newest `count` rows that are there now (None: all), oldest first.
+    async def latest(self, count: int, since: datetime | None = None) -> list[PublishedRow]:
+        """The newest `count` rows that are there now, oldest first; none that were published before `since`.
 
         The consumer is left behind the last of them, where `follow` goes on.
 
         Raises:
             BrokerError: the broker stopped answering.
         """
-        with read_errors(self._settings):
-            begin = await self._consumer.beginning_offsets(self._partitions)
-            end = await self._consumer.end_offsets(self._partitions)
-        for partition in self._partitions:
-            first = begin[partition]
-            self._consumer.seek(partition, first if count is None else max(first, end[partition] - count))
-        rows = await self._read_to(end)
-        # The times are of one format and in UTC, so their texts are in their order.
-        rows.sort(key=lambda published: published.row.MESSAGE_RECEIVE_TIME)
-        return rows if count is None else rows[max(0, len(rows) - count) :]
+        period = Period(since)
+        ranges = await ranges_in(self._consumer, self._partitions, self._settings, period)
+        ranges = {
+            place: OffsetRange(max(held.first, held.end - count), held.end) for place, held in ranges.items()
+        }
+        newest: list[PublishedRow] = []
+        async for records in read_ranges(self._consumer, ranges, self._settings):
+            for published in _rows(records, period):
+                heapq.heappush(newest, published)
+                if len(newest) > count:
+                    heapq.heappop(newest)
+        return sorted(newest)
+
+    async def every(self, since: datetime | None = None) -> AsyncIterator[PublishedRow]:
+        """Every row that is there now, or was published since then; oldest first as far as `ORDERED_ROWS` go.
+
+        Like `latest`, it leaves the consumer where `follow` goes on.
+
+        Raises:
+            BrokerError: the broker stopped answering.
+        """
+        period = Period(since)
+        ranges = await ranges_in(self._consumer, self._partitions, self._settings, period)
+        waiting: list[PublishedRow] = []
+        async for records in read_ranges(self._consumer, ranges, self._settings):
+            for published in _rows(records, period):
+                heapq.heappush(waiting, published)
+                if len(waiting) > ORDERED_ROWS:
+                    yield heapq.heappop(waiting)
+        while waiting:
+            yield heapq.heappop(waiting)
 
     async def follow(self) -> AsyncIterator[PublishedRow]:
         """Every row from here on, without an end.
@@ -63,35 +96,23 @@ class ResultsReader:
             for published in _rows(await self._poll()):
                 yield published
 
-    async def _read_to(self, end: dict[TopicPartition, int]) -> list[PublishedRow]:
-        clock = asyncio.get_running_loop().time
-        rows: list[PublishedRow] = []
-        progress_at = clock()
-        while any([await self._consumer.position(p) < end[p] for p in self._partitions]):
-            records = await self._poll()
-            rows += _rows(records)
-            if records:
-                progress_at = clock()
-            elif clock() - progress_at > STALLED_AFTER_S:
-                raise BrokerError(
-                    f"The broker at {self._settings.brokers} sent nothing for {STALLED_AFTER_S:.0f} s."
-                )
-        return rows
-
     async def _poll(self) -> list[ConsumerRecord]:
         with read_errors(self._settings):
             batches = await self._consumer.getmany(timeout_ms=POLL_MS)
         return [record for records in batches.values() for record in records]
 
 
-def _rows(records: Iterable[ConsumerRecord]) -> Iterator[PublishedRow]:
+def _rows(records: Iterable[ConsumerRecord], period: Period = EVER) -> Iterator[PublishedRow]:
     """The records that are rows; others can be on the topic only if someone else writes to it."""
     for record in records:
+        if not period.covers(record):
+            continue
         value = record.value or b""
         try:
-            yield PublishedRow(read_row(value), value)
+            row = read_row(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
+        yield PublishedRow(row.MESSAGE_RECEIVE_TIME, row, value)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ def test_the_generated_tables_are_those_of_the_code() -> None:
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    used = set(re.findall(r"^\$ streamapp ([a-z]+)", TEXT, re.MULTILINE))
+    used = set(re.findall(r"^\$ streamapp ([a-z-]+)", TEXT, re.MULTILINE))
 
     assert used == set(COMMANDS) - {"demo"}  # the demo is `make demo`
 

@@ -1,16 +1,17 @@
 """Reading rows back from the embedded broker."""
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
+from dead_letter_records import NOON, publish_record
 from kafka_records import publish, row_of
 
-from streamapp import results as results_module
+from streamapp import results
 from streamapp.errors import BrokerError
-from streamapp.local.broker import EmbeddedBroker
 from streamapp.records import ResultRow
-from streamapp.results import ResultsReader, open_results
+from streamapp.results import open_results
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
@@ -30,6 +31,8 @@ async def publish_rows(settings: Settings, *rows: ResultRow) -> None:
 
 async def latest(settings: Settings, count: int | None) -> list[str]:
     async with asyncio.timeout(TIMEOUT_S), open_results(settings) as reader:
+        if count is None:
+            return [published.row.UID async for published in reader.every()]
         return [published.row.UID for published in await reader.latest(count)]
 
 
@@ -43,6 +46,30 @@ async def test_the_newest_rows_of_all_partitions_come_oldest_first(
     await publish_rows(settings, *(row_of(uid, second="abcdef".index(uid)) for uid in "badcfe"))
 
     assert await latest(settings, count) == uids
+
+
+async def test_of_many_rows_only_some_are_put_in_order_at_a_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "ORDERED_ROWS", 2)
+    for uid, second in zip("cabd", (3, 1, 2, 4), strict=True):
+        await publish_record(settings, settings.results_topic, row_of(uid, second=second).to_json())
+
+    assert await latest(settings, None) == list("abcd")
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_rows_that_were_published_before_a_moment_are_left_out(
+    settings: Settings, *, is_counted: bool
+) -> None:
+    for minute, uid in enumerate("abc"):
+        at = NOON + timedelta(minutes=minute)
+        await publish_record(settings, settings.results_topic, row_of(uid, second=minute).to_json(), at=at)
+    since = NOON + timedelta(minutes=1)
+
+    async with asyncio.timeout(TIMEOUT_S), open_results(settings) as reader:
+        found = await reader.latest(9, since) if is_counted else [row async for row in reader.every(since)]
+    assert [published.row.UID for published in found] == ["b", "c"]
 
 
 async def test_an_empty_topic_has_no_rows(settings: Settings) -> None:
@@ -61,13 +88,13 @@ async def test_a_row_comes_with_the_bytes_that_are_on_the_topic(settings: Settin
     await publish(settings, settings.results_topic, newer)
 
     async with asyncio.timeout(TIMEOUT_S), open_results(settings) as reader:
-        assert [published.value for published in await reader.latest(None)] == [newer]
+        assert [published.value for published in await reader.latest(1)] == [newer]
 
 
 async def test_following_begins_behind_what_was_read(settings: Settings) -> None:
     await publish_rows(settings, row_of("before"))
     async with asyncio.timeout(TIMEOUT_S), open_results(settings) as reader:
-        assert [published.row.UID for published in await reader.latest(None)] == ["before"]
+        assert [published.row.UID for published in await reader.latest(1)] == ["before"]
         await publish_rows(settings, row_of("after"))
         async for published in reader.follow():
             assert published.row.UID == "after"
@@ -83,22 +110,5 @@ async def test_a_topic_that_is_missing_is_named_with_what_creates_it(kafka_setti
 async def test_an_error_of_the_reader_of_rows_is_not_the_brokers(settings: Settings) -> None:
     with pytest.raises(BrokenPipeError):
         async with open_results(settings) as reader:
-            await reader.latest(None)
+            await reader.latest(1)
             raise BrokenPipeError
-
-
-async def test_a_broker_that_stops_answering_is_not_waited_for_without_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(results_module, "STALLED_AFTER_S", 0.0)
-    with EmbeddedBroker() as broker:
-        settings = Settings(brokers=broker.bootstrap_servers)
-        await ensure_topics(settings)
-        async with asyncio.timeout(TIMEOUT_S), open_results(settings) as reader:
-            await publish_rows(settings, row_of("a"))
-            ends = await reader._consumer.end_offsets(reader._partitions)
-            beyond = {partition: end + 1 for partition, end in ends.items()}
-            for partition in reader._partitions:
-                reader._consumer.seek(partition, 0)
-            with pytest.raises(BrokerError, match="sent nothing for"):
-                await ResultsReader._read_to(reader, beyond)

@@ -1,19 +1,36 @@
 """`streamapp results`: the rows that the workers have published."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
 
 import click
 from rich.console import Console
 
+from streamapp.cli.moment import Moment
 from streamapp.cli.rows import row_line, row_table, summary
 from streamapp.local.display import make_console
 from streamapp.logs import configure_logs
+from streamapp.reasons import Reason
 from streamapp.records import ResultRow
 from streamapp.results import PublishedRow, ResultsReader, open_results
 from streamapp.settings import load_settings
 
 Filter = Callable[[ResultRow], bool]
+
+_LAST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Which rows are looked at, and how they are shown; `last` None: all of them."""
+
+    last: int | None
+    since: datetime | None
+    is_followed: bool
+    as_json: bool
 
 
 @click.command(
@@ -22,45 +39,85 @@ Filter = Callable[[ResultRow], bool]
 Examples:
   streamapp results                        the newest 20 rows as a table
   streamapp results --all --json > rows.jsonl
-  streamapp results --status 403 --last 100
+  streamapp results --status 4 --since 24h       pictures on which a model raised
+  streamapp results --reason timeout --reason circuit_open --last 1000
   streamapp results --moderate --follow
 """,
 )
 @click.option(
     "--last",
-    default=20,
-    show_default=True,
     type=click.IntRange(0),
-    help="Newest rows to look at; --status and --moderate choose from them.",
+    show_default=f"{_LAST}, with --since all",
+    help="Newest rows to look at; --status, --reason and --moderate choose from them.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Look at all rows that the topic holds.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Only rows published since then: 2026-11-22T18:30 (UTC), or 30m, 2h, 7d ago.",
+)
 @click.option("--follow", is_flag=True, help="Go on with new rows until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, the rows as they are on the topic.")
 @click.option("--status", type=int, help="Only rows in which a model has this STATUS.")
+@click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    metavar="REASON",
+    type=click.Choice([reason.value for reason in Reason]),
+    help="Only rows with this PROVENANCE.reason; may be given several times.",
+)
 @click.option("--moderate", is_flag=True, help="Only rows that are to be moderated.")
 def command(
-    last: int, show_all: bool, follow: bool, as_json: bool, status: int | None, moderate: bool
+    last: int | None,
+    show_all: bool,
+    since: datetime | None,
+    follow: bool,
+    as_json: bool,
+    status: int | None,
+    reasons: tuple[str, ...],
+    moderate: bool,
 ) -> None:
     """Show result rows, oldest first. Reads without a consumer group: nothing is taken from the workers."""
 
     def is_wanted(row: ResultRow) -> bool:
-        has_status = status is None or status in row.MODEL_ATTRIBUTES.statuses().values()
-        return has_status and (row.TO_BE_MODERATED or not moderate)
+        attributes = row.MODEL_ATTRIBUTES
+        has_status = status is None or status in attributes.statuses().values()
+        has_reason = not reasons or attributes.PROVENANCE.get("reason") in reasons
+        return has_status and has_reason and (row.TO_BE_MODERATED or not moderate)
 
+    if last is None and since is None:
+        last = _LAST
     configure_logs("WARNING")
-    asyncio.run(_show(None if show_all else last, follow, as_json, is_wanted))
+    asyncio.run(_show(_Look(None if show_all else last, since, follow, as_json), is_wanted))
 
 
-async def _show(last: int | None, follow: bool, as_json: bool, is_wanted: Filter) -> None:
+async def _show(look: _Look, is_wanted: Filter) -> None:
     console = make_console()
     async with open_results(load_settings()) as reader:
-        wanted = [published for published in await reader.latest(last) if is_wanted(published.row)]
-        if as_json:
-            _print_json(wanted)
-        else:
-            _print_table([published.row for published in wanted], console)
-        if follow:
-            await _follow(reader, as_json, is_wanted, console)
+        rows: list[ResultRow] = []
+        async with aclosing(_rows(reader, look)) as looked_at:
+            async for published in looked_at:
+                if not is_wanted(published.row):
+                    continue
+                if look.as_json:
+                    click.echo(published.value)
+                else:
+                    rows.append(published.row)
+        if not look.as_json:
+            _print_table(rows, console)
+        if look.is_followed:
+            await _follow(reader, look.as_json, is_wanted, console)
+
+
+async def _rows(reader: ResultsReader, look: _Look) -> AsyncGenerator[PublishedRow]:
+    """The rows that are there; only `last` of them are in memory, or a bounded part of all."""
+    if look.last is None:
+        async for published in reader.every(look.since):
+            yield published
+        return
+    for published in await reader.latest(look.last, look.since):
+        yield published
 
 
 def _print_table(rows: list[ResultRow], console: Console) -> None:
@@ -74,11 +131,6 @@ async def _follow(reader: ResultsReader, as_json: bool, is_wanted: Filter, conso
         if not is_wanted(published.row):
             continue
         if as_json:
-            _print_json([published])
+            click.echo(published.value)
         else:
             console.print(row_line(published.row), markup=False, soft_wrap=True)
-
-
-def _print_json(rows: list[PublishedRow]) -> None:
-    for published in rows:
-        click.echo(published.value)

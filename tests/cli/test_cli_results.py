@@ -9,8 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from kafka_records import publish, row_of
 
+from streamapp.cli.results import command
 from streamapp.cli.rows import printable, row_table
 from streamapp.local.display import make_console
 from streamapp.records import ModelAttributes
@@ -96,11 +98,34 @@ async def test_rows_are_chosen(results: Results, kafka_settings: Settings) -> No
         "--status 403": ["missing"],
         "--status 0 --moderate": ["flagged"],
         "--status 4": [],
+        "--reason not_found": ["missing"],
+        "--reason not_found --reason timeout --moderate": ["missing"],
+        "--reason timeout": [],
+        "--since 1h": ["passed", "flagged", "missing"],
+        "--since 1h --last 1": ["missing"],
+        "--since 1h --status 403": ["missing"],
+        "--since 2100-01-01": [],
     }
     outputs = await asyncio.gather(*(results("--json", *options.split()) for options in expected))
 
     found = [[json.loads(line)["UID"] for line in output.splitlines()] for output in outputs]
     assert dict(zip(expected, found, strict=True)) == expected
+
+
+async def test_pictures_on_which_a_model_raised_are_found_among_many(
+    results: Results, kafka_settings: Settings
+) -> None:
+    poison = row_of("poison", status=4, is_flagged=True)
+    rows = [poison, *(row_of(f"user-{number}", second=number) for number in range(1, 31))]
+    await publish(kafka_settings, kafka_settings.results_topic, *(row.to_json() for row in rows))
+
+    assert (await results("--status", "4", "--since", "1h")).splitlines()[-1] == "1 row, 1 to be moderated."
+    assert (await results("--status", "4")).splitlines()[-1] == "0 rows, 0 to be moderated."
+
+
+@pytest.mark.parametrize("arguments", [("--reason", "not_there"), ("--since", "yesterday")], ids=" ".join)
+def test_a_choice_that_can_not_be_meant_is_refused(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(command, arguments).exit_code == 2
 
 
 async def test_without_rows_there_is_only_their_count(results: Results) -> None:

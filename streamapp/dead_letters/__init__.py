@@ -1,0 +1,1 @@
+"""Dead letters: reading them, and sending them back to the events topic."""
