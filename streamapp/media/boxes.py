@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from streamapp.errors import MediaError
+from streamapp.reasons import Reason
+
 _EBML_DOCTYPE = 0x4282
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
+
+# A fragment for each frame of two minutes.
+_MOST_BOXES = 10_000
 
 # Real `ftyp` boxes and EBML headers are far shorter.
 _HEADER_BYTES = 256
@@ -20,14 +26,35 @@ class Box:
 
 
 def top_level_boxes(content: bytes) -> Iterator[Box]:
-    """The boxes of the file's first level; what has no box's form ends them."""
-    at = 0
-    while at + 8 <= len(content):
+    """The boxes of the file's first level; what has no box's form ends them.
+
+    Raises:
+        MediaError: broken_file, where there are too many.
+    """
+    return _boxes(content, 0, len(content))
+
+
+def boxes_within(content: bytes, outer: Box) -> Iterator[Box]:
+    """The boxes that a box is made of."""
+    return _boxes(content, body_start(content, outer), min(outer.end, len(content)))
+
+
+def body_start(content: bytes, box: Box) -> int:
+    """Where what the box holds begins."""
+    return box.start + (16 if content.startswith(b"\0\0\0\1", box.start) else 8)
+
+
+def _boxes(content: bytes, at: int, end: int) -> Iterator[Box]:
+    count = 0
+    while at + 8 <= end:
+        count += 1
+        if count > _MOST_BOXES:
+            raise MediaError(Reason.BROKEN_FILE, f"The file has more than {_MOST_BOXES} boxes on one level.")
         size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
         if size == 1:
             size = int.from_bytes(content[at + 8 : at + 16], "big")
         elif size == 0:
-            size = len(content) - at
+            size = end - at
         if size < 8 or not kind.isascii():
             return
         yield Box(kind, at, at + size)

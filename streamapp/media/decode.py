@@ -3,8 +3,9 @@
 A file is told by its bytes, and one reader is run on it: Pillow on pictures and animations, pillow-heif on
 HEIC, PyAV on videos. Everything comes out upright, in sRGB, as 8-bit RGB.
 
-What is not done: tone mapping of HDR pictures and videos (their highlights look flat), and the conversion of
-wide colours that are named by a code (NCLX, or a video's primaries) and not by an ICC profile.
+What is not done: tone mapping of HDR pictures and videos (their highlights look flat), gain maps, which add
+light to a picture on HDR screens, and the conversion of wide colours that are named by a code (NCLX, a PNG's
+cICP or cHRM, a video's primaries) and not by an ICC profile.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from streamapp.media import Frame, KeyFrameSelection, Picture
 from streamapp.media.images import read_image
 from streamapp.media.letterbox import trimmed
 from streamapp.media.limits import Limits
+from streamapp.media.messages import one_line
 from streamapp.media.pillow_warnings import silenced
 from streamapp.media.polyglot import refuse_polyglots
 from streamapp.media.sniff import sniff
@@ -83,8 +85,8 @@ def _with_scale(frame: Frame, longer_side_px: int) -> Frame:
 def _translated(exc: Exception, media_type: str) -> MediaError:
     """What a decoder raised, as the reason that the row gives."""
     if isinstance(exc, Image.DecompressionBombError):
-        return MediaError(Reason.TOO_MANY_PIXELS, str(exc))
-    message = f"{media_type}: {type(exc).__name__}: {exc}"[:200]
+        return MediaError(Reason.TOO_MANY_PIXELS, one_line(str(exc)))
+    message = one_line(f"{media_type}: {type(exc).__name__}: {exc}")[:200]
     if isinstance(exc, MemoryError) or _says_out_of_memory(exc):
         return MediaError(Reason.DECODE_MEMORY, message)
     # Pillow promises no closed set: SyntaxError, ValueError, struct.error, zlib.error and others.

@@ -13,6 +13,8 @@ from streamapp.errors import MediaError
 from streamapp.reasons import Reason
 
 _GIF_TRAILER, _GIF_EXTENSION, _GIF_IMAGE = 0x3B, 0x21, 0x2C
+# With sub-blocks, of which pixels of 20 MB are 80,000. Both this and Pillow walk through them in Python.
+_GIF_BLOCKS = 1_000_000
 
 
 def frame_count(content: bytes, media_type: str, image: Image.Image) -> int:
@@ -36,7 +38,7 @@ def gif_frame_count(content: bytes) -> int:
     """The number of images before the trailer (GIF89a, 17 to 27); 0 is possible.
 
     Raises:
-        MediaError: broken_file, where there is no trailer.
+        MediaError: broken_file, where there is no trailer or there are too many blocks.
     """
     try:
         return _count_gif_images(content)
@@ -45,17 +47,20 @@ def gif_frame_count(content: bytes) -> int:
 
 
 def _count_gif_images(content: bytes) -> int:
-    count, at = 0, 13 + _gif_table_bytes(content[10])
+    count, left, at = 0, _GIF_BLOCKS, 13 + _gif_table_bytes(content[10])
     while (block := content[at]) != _GIF_TRAILER:
         if block == _GIF_EXTENSION:
-            at = _after_sub_blocks(content, at + 2)
+            at, left = _after_sub_blocks(content, at + 2, left)
         elif block == _GIF_IMAGE:
             count += 1
             # 10 bytes of descriptor, the table, 1 byte of code size.
-            at = _after_sub_blocks(content, at + 11 + _gif_table_bytes(content[at + 9]))
+            at, left = _after_sub_blocks(content, at + 11 + _gif_table_bytes(content[at + 9]), left)
         else:
             # Stray bytes between blocks are common, and skipped by viewers.
             at += 1
+        left -= 1
+        if left < 0:
+            raise MediaError(Reason.BROKEN_FILE, f"The GIF has more than {_GIF_BLOCKS} blocks.")
     return count
 
 
@@ -63,10 +68,12 @@ def _gif_table_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_sub_blocks(content: bytes, at: int) -> int:
-    while length := content[at]:
+def _after_sub_blocks(content: bytes, at: int, left: int) -> tuple[int, int]:
+    """The offset behind the sub-blocks, and how many of those left remain; below 0 they were not walked."""
+    while (length := content[at]) and left >= 0:
         at += 1 + length
-    return at + 1
+        left -= 1
+    return at + 1, left
 
 
 def _png_frame_count(content: bytes) -> int:

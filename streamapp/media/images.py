@@ -8,10 +8,13 @@ from PIL import Image
 
 from streamapp.errors import MediaError
 from streamapp.media import Frame, KeyFrameSelection
+from streamapp.media.exif_orientation import orientation, swaps_sides
 from streamapp.media.frame_count import frame_count, gif_frame_count
 from streamapp.media.key_frames import KeyFrames, Shown
 from streamapp.media.limits import Limits
-from streamapp.media.rendering import draft_size, look, orientation, render, swaps_sides
+from streamapp.media.rendering import draft_size, look, render
+from streamapp.media.sniff import has_meta, has_moov
+from streamapp.media.structure import check_structure
 from streamapp.reasons import Reason
 
 # One parser for each media type: what is not named here is never run.
@@ -60,8 +63,11 @@ def read_image(content: bytes, media_type: str, limits: Limits) -> KeyFrameSelec
         MediaError: too_many_pixels, broken_file or no_key_frame.
         Exception: whatever else Pillow raises on a broken file.
     """
+    check_structure(content, media_type)
     if media_type == "image/gif" and not gif_frame_count(content):
         raise MediaError(Reason.NO_KEY_FRAME, "The GIF ends before its first image.")
+    if media_type == "image/avif" and has_moov(content):
+        return _avif_sequence(content, limits)
     with _open(content, media_type) as image:
         width_px, height_px = image.size
         _check_size(image, limits)
@@ -77,13 +83,40 @@ def read_image(content: bytes, media_type: str, limits: Limits) -> KeyFrameSelec
     return KeyFrameSelection(width_px, height_px, frames, is_complete)
 
 
+def _avif_sequence(content: bytes, limits: Limits) -> KeyFrameSelection:
+    """The key frames of the track, and of the still picture for viewers that know no animation.
+
+    libavif takes the one or the other by the major brand, which need not be what other viewers go by.
+    """
+    with _open(_with_major_brand(content, b"avis"), "image/avif") as image:
+        _check_size(image, limits)
+        count = frame_count(content, "image/avif", image)
+        if not has_meta(content):
+            frames, is_complete = _animation(image, count, limits)
+        else:
+            with _open(_with_major_brand(content, b"avif"), "image/avif") as still:
+                _check_size(still, limits)
+                frames, is_complete = _animation(image, count, limits, still)
+        width_px, height_px = image.size
+        if swaps_sides(orientation(image)):
+            width_px, height_px = height_px, width_px
+    return KeyFrameSelection(width_px, height_px, frames, is_complete)
+
+
+def _with_major_brand(content: bytes, brand: bytes) -> bytes:
+    return content[:8] + brand + content[12:]
+
+
 def _open(content: bytes, media_type: str) -> Image.Image:
     if media_type in _HEIF:
         # Imported when the first one comes, because most processes never see one.
         from streamapp.media.heif import open_heif
 
         return open_heif(content)
-    return Image.open(BytesIO(content), formats=[_PILLOW_FORMATS[media_type]])
+    image = Image.open(BytesIO(content), formats=[_PILLOW_FORMATS[media_type]])
+    # When it loads a TIFF, Pillow turns it also by an orientation that is only there.
+    image.info.pop("xmp", None)
+    return image
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:
@@ -115,9 +148,18 @@ def _still(image: Image.Image, limits: Limits) -> tuple[Frame, ...]:
     return (Frame(render(image, limits.frame_side_px)),)
 
 
-def _animation(image: Image.Image, count: int, limits: Limits) -> tuple[tuple[Frame, ...], bool]:
-    """The key frames of a file of several frames, and whether no limit cut the look at it short."""
+def _animation(
+    image: Image.Image, count: int, limits: Limits, still: Image.Image | None = None
+) -> tuple[tuple[Frame, ...], bool]:
+    """The key frames of a file of several frames, and whether no limit cut the look at it short.
+
+    Args:
+        still: what is shown in the animation's place where that is not known.
+    """
     key_frames = KeyFrames(limits.max_key_frames, limits.max_media_seconds)
+    if still is not None:
+        at_no_time = Shown(0, 0, 0)
+        key_frames.offer(at_no_time, look(still), partial(_frame, still, limits, at_no_time))
     seen = 0
     for shown in _walk(image, min(count, _ANIMATION_FRAMES), limits):
         key_frames.offer(shown, look(image), partial(_frame, image, limits, shown))

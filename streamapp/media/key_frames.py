@@ -159,9 +159,11 @@ class KeyFrames:
         others = [*by_time.candidates, *different]
         while len(taken) < self._max_frames:
             taken.append(farthest_from(taken, others))
-        frames = {candidate.frame.index: candidate.frame for candidate in taken}
-        is_complete = by_time.seen == sum(c.frame.index in frames for c in by_time.candidates)
-        return tuple(frames[index] for index in sorted(frames)), is_complete
+        # Not by their numbers: two different frames of a broken file can have the same.
+        chosen = dict.fromkeys(taken)
+        frames = sorted((candidate.frame for candidate in chosen), key=lambda frame: frame.index)
+        is_complete = by_time.seen == sum(candidate in chosen for candidate in by_time.candidates)
+        return tuple(frames), is_complete
 
 
 def _evenly(candidates: list[Candidate], most: int) -> list[Candidate]:

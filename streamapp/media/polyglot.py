@@ -2,7 +2,8 @@
 
 Refused is what another kind of reader opens as its own kind, or what two viewers would show differently:
 
-- the signatures of two formats that are read here, or a still HEIC or AVIF that also holds tracks;
+- the signatures of two formats that are read here, or a HEIC that holds both a picture and a track (of an
+  AVIF both are looked at, because animated ones are made so);
 - a PDF header among the first 1024 bytes, where PDF readers look for it;
 - markup or code there, that a browser or an interpreter may run;
 - a ZIP archive (so also a JAR, a DOCX, an APK): a central directory at the place that the end record
@@ -15,7 +16,7 @@ that no program looks for there. What no viewer shows needs no moderation.
 
 from streamapp.errors import MediaError
 from streamapp.media.boxes import brands
-from streamapp.media.sniff import has_moov, media_types
+from streamapp.media.sniff import has_meta, has_moov, media_types
 from streamapp.reasons import Reason
 
 _BEGINNING_BYTES = 1024
@@ -23,6 +24,7 @@ _BEGINNING_BYTES = 1024
 _MARKUP = (b"<html", b"<!doctype", b"<script", b"<svg", b"<body", b"<iframe", b"<?php")
 _ARCHIVES = {"RAR": b"Rar!\x1a\x07", "7z": b"7z\xbc\xaf\x27\x1c"}
 _STILLS_WITHOUT_TRACKS = ("image/avif", "image/heic", "image/heif")
+_SEQUENCES = ("image/heic-sequence", "image/heif-sequence")
 
 _ZIP_END, _ZIP_ENTRY, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x01\x02", b"PK\x06\x07"
 _ZIP_END_BYTES = 22
@@ -46,6 +48,8 @@ def _second_nature(content: bytes) -> str | None:
         return others[0]
     if media_type in _STILLS_WITHOUT_TRACKS and b"avis" not in brands(content) and has_moov(content):
         return "a video"
+    if media_type in _SEQUENCES and has_meta(content):
+        return "a still picture"
     beginning = content[:_BEGINNING_BYTES].lower()
     if b"%pdf-" in beginning:
         return "a PDF"

@@ -7,39 +7,32 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from streamapp.media import Pixels
+from streamapp.media.exif_orientation import orientation, upright
 from streamapp.media.similarity import SIDE_PX
 
 log = logging.getLogger(__name__)
-
-_EXIF_ORIENTATION = 0x0112
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAPS_SIDES = (5, 6, 7, 8)
 
 # An ICC profile's colour space → the modes that hold such colours.
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _BACKGROUND = "white"
 
+# Below libpng's threshold nobody sees it.
+_SRGB_GAMMA, _SAME_GAMMA_WITHIN = 0.45455, 0.05
+
 
 def render(image: Image.Image, side_px: int) -> Pixels:
     """Render the image's current frame.
 
-    1. 8 bits per channel, no palette
+    1. 8 bits per channel, no palette, a PNG's gamma
     2. scaled down, so that the longer side is at most ``side_px``
     3. upright, by the EXIF orientation
     4. to sRGB, by the ICC profile
     5. on white where it is transparent
     6. RGB
 
-    Scaling comes early because every later step is then done on few pixels; none of them depends on
-    it. White, because that is what the product's pages show behind a picture.
+    Scaling comes early because every later step is then done on few pixels. Gamma comes before it: a file
+    can be made so that a few bright pixels among many dark ones are all that it shows. White, because that
+    is what the product's pages show behind a picture.
 
     Returns:
         ``(H, W, 3)`` uint8, C-contiguous and writable.
@@ -52,8 +45,7 @@ def render(image: Image.Image, side_px: int) -> Pixels:
     profile = image.info.get("icc_profile")
     image = _eight_bit(image)
     image = _scaled_down(image, side_px)
-    if turn in _TRANSPOSITIONS:
-        image = image.transpose(_TRANSPOSITIONS[turn])
+    image = upright(image, turn)
     if profile:
         image = _to_srgb(image, profile)
     image = _opaque(image)
@@ -73,22 +65,6 @@ def look(image: Image.Image) -> Pixels:
     return np.asarray(_opaque(small).convert("RGB"))
 
 
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where there is none or it can't be read."""
-    try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception as exc:
-        # Broken metadata raises nearly anything, and must not cost the picture.
-        log.debug("The EXIF data can't be read: %s", exc)
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def swaps_sides(turn: int) -> bool:
-    """Whether this EXIF orientation makes width of height."""
-    return turn in _SWAPS_SIDES
-
-
 def draft_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
     """The size to ask of JPEG's draft mode: it decodes no smaller, so the longer side keeps ``side_px``."""
     width, height = size
@@ -99,6 +75,26 @@ def draft_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
+    gamma = _gamma(image)
+    image = _without_depth(image)
+    return image if gamma is None else image.point(_gamma_table(gamma, image.getbands()))
+
+
+def _gamma(image: Image.Image) -> float | None:
+    """A PNG's gamma where viewers obey it and it changes something (PNG, third edition, 11.3.2)."""
+    if "icc_profile" in image.info or "srgb" in image.info:
+        return None
+    gamma = float(image.info.get("gamma") or _SRGB_GAMMA)
+    return None if abs(gamma / _SRGB_GAMMA - 1) < _SAME_GAMMA_WITHIN else gamma
+
+
+def _gamma_table(gamma: float, bands: tuple[str, ...]) -> list[int]:
+    exponent = _SRGB_GAMMA / gamma
+    colour = [round(255 * (value / 255) ** exponent) for value in range(256)]
+    return [entry for band in bands for entry in (range(256) if band == "A" else colour)]
+
+
+def _without_depth(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255. The upper byte is what it takes of 16-bit RGB, too.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -58,10 +58,20 @@ def media_types(content: bytes) -> tuple[str, ...]:
 
 
 def has_moov(content: bytes) -> bool:
-    """Whether an ISO base media file holds tracks, before another file that may be appended to it."""
+    """Whether an ISO base media file holds tracks."""
+    return b"moov" in _own_boxes(content)
+
+
+def has_meta(content: bytes) -> bool:
+    """Whether an ISO base media file holds items, which are still pictures."""
+    return b"meta" in _own_boxes(content)
+
+
+def _own_boxes(content: bytes) -> list[bytes]:
+    """The kinds of the file's boxes, before another file that may be appended to it."""
     kinds = [box.kind for box in top_level_boxes(content)]
     end = kinds.index(b"ftyp", 1) if b"ftyp" in kinds[1:] else len(kinds)
-    return b"moov" in kinds[:end]
+    return kinds[:end]
 
 
 def _by_brands(found: tuple[bytes, ...], content: bytes) -> tuple[str, ...]:

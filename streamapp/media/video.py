@@ -2,7 +2,9 @@
 
 What a player may show counts, not what the file asks of it: edit lists are ignored, because players obey
 them differently; a file of two video tracks is refused, because players choose differently. A cover picture
-is no video, nor is a track of thumbnails.
+is no video, nor is a track of thumbnails. A MP4 is turned by its own matrix alone.
+
+A video that is transparent in places is refused: libavcodec's decoders leave the transparency of most out.
 
 A frame that was damaged and is shown all the same, patched up, is looked at as it is shown.
 """
@@ -20,9 +22,10 @@ from av.video.stream import VideoStream
 from streamapp.errors import MediaError
 from streamapp.media import Frame, KeyFrameSelection
 from streamapp.media.boxes import missing_bytes
+from streamapp.media.display_matrix import Matrix, display_matrix
 from streamapp.media.key_frames import KeyFrames, Shown
 from streamapp.media.limits import Limits
-from streamapp.media.video_frames import VideoFrames, timed, too_many_pixels
+from streamapp.media.video_frames import VideoFrames, timed, too_many_pixels, transparent
 from streamapp.media.video_rendering import Display, video_look
 from streamapp.reasons import Reason
 
@@ -43,7 +46,9 @@ def read_video(content: bytes, media_type: str, limits: Limits) -> KeyFrameSelec
     if missing := missing_bytes(content):
         raise MediaError(Reason.BROKEN_FILE, f"The video is cut: {missing} bytes are missing.")
     with _open(content, media_type, limits) as container:
-        return _select(container, _video_stream(container, limits), limits)
+        stream = _video_stream(container, limits)
+        matrix = None if media_type in _EBML_TYPES else display_matrix(content, stream.id)
+        return _select(container, stream, matrix, limits)
 
 
 def _open(content: bytes, media_type: str, limits: Limits) -> InputContainer:
@@ -91,6 +96,8 @@ def _video_stream(container: InputContainer, limits: Limits) -> VideoStream:
         raise MediaError(Reason.UNKNOWN_FORMAT, f"Videos of the codec {codec} are not read here.")
     if decoder.width * decoder.height > limits.max_pixels:
         raise too_many_pixels(decoder.width, decoder.height, limits.max_pixels)
+    if stream.metadata.get("alpha_mode", "0") != "0":
+        raise transparent()
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
@@ -100,14 +107,16 @@ def _video_stream(container: InputContainer, limits: Limits) -> VideoStream:
     return stream
 
 
-def _select(container: InputContainer, stream: VideoStream, limits: Limits) -> KeyFrameSelection:
+def _select(
+    container: InputContainer, stream: VideoStream, matrix: Matrix | None, limits: Limits
+) -> KeyFrameSelection:
     key_frames = KeyFrames(limits.max_key_frames, limits.max_media_seconds)
     found = VideoFrames(container, stream, limits)
     display: Display | None = None
     size_px = (0, 0)
     for shown, frame in timed(found, stream.time_base):
         if display is None:
-            display = Display.of(frame, stream.sample_aspect_ratio)
+            display = Display.of(frame, matrix, stream.sample_aspect_ratio)
             size_px = display.size_px(frame)
         key_frames.offer(shown, video_look(frame), partial(_frame, frame, display, limits, shown))
         if key_frames.is_past_its_time:

@@ -119,6 +119,8 @@ class VideoFrames:
 
     def _checked_px(self, frame: VideoFrame) -> int:
         """Its pixels; a later frame can be larger than the first."""
+        if any(component.is_alpha for component in frame.format.components):
+            raise transparent()
         size_px = frame.width * frame.height
         if size_px > self._max_pixels:
             raise too_many_pixels(frame.width, frame.height, self._max_pixels)
@@ -166,6 +168,11 @@ def too_many_pixels(width_px: int, height_px: int, max_pixels: int) -> MediaErro
     return MediaError(
         Reason.TOO_MANY_PIXELS, f"The video has {width_px} x {height_px} pixels; {max_pixels} are allowed."
     )
+
+
+def transparent() -> MediaError:
+    """The refusal of a video with an alpha channel."""
+    return MediaError(Reason.UNKNOWN_FORMAT, "Videos that are transparent in places are not read here.")
 
 
 def _milliseconds(ticks: int | None, time_base: Fraction | None) -> int | None:

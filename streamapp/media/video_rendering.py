@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace
 
 from streamapp.media import Pixels
+from streamapp.media.display_matrix import Matrix
 from streamapp.media.similarity import SIDE_PX
 
 # AVCOL_SPC_UNSPECIFIED (libavutil/pixfmt.h).
@@ -40,20 +41,15 @@ class Display:
     pixel_aspect: Fraction = Fraction(1)
 
     @classmethod
-    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> "Display":
-        """Read from a video's first frame, to whose display matrix the nearest right angle is taken.
+    def of(cls, frame: VideoFrame, matrix: Matrix | None, pixel_aspect: Fraction | None) -> "Display":
+        """The display of a video with this first frame; turned by the matrix, to the nearest right angle.
 
-        The matrix (ISO/IEC 14496-12, 8.3.2) takes a pixel at (x, y) to (a x + c y, b x + d y).
+        Args:
+            matrix: the file's own; where there is none, what the decoder says of the frame counts.
         """
         if not pixel_aspect or not Fraction(1, _WIDEST_PIXEL) <= pixel_aspect <= _WIDEST_PIXEL:
             pixel_aspect = Fraction(1)
-        # Of a tiny copy, because PyAV's frames and their side data hold each other until the next
-        # collection of garbage. Its types know one kind of side data only.
-        side_data = cast("Mapping[str, Buffer]", _rgb(frame, 2, 2, "POINT").side_data)
-        matrix = side_data.get("DISPLAYMATRIX")
-        if matrix is None:
-            return cls(pixel_aspect=pixel_aspect)
-        a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+        a, b, c, d = matrix or _frame_matrix(frame)
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, c < 0, b < 0, pixel_aspect)
         return cls(False, a < 0, d < 0, pixel_aspect)
@@ -92,6 +88,17 @@ def video_look(frame: VideoFrame) -> Pixels:
         ``(64, 64, 3)`` uint8.
     """
     return np.array(_rgb(frame, SIDE_PX, SIDE_PX, "AREA").to_ndarray(), dtype=np.uint8)
+
+
+def _frame_matrix(frame: VideoFrame) -> Matrix:
+    # Of a tiny copy, because PyAV's frames and their side data hold each other until the next
+    # collection of garbage. Its types know one kind of side data only.
+    side_data = cast("Mapping[str, Buffer]", _rgb(frame, 2, 2, "POINT").side_data)
+    found = side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found))
+    return a, b, c, d
 
 
 def _rgb(frame: VideoFrame, width: int, height: int, interpolation: str) -> VideoFrame:

@@ -86,6 +86,30 @@ def _huge_webp_canvas() -> bytes:
     return patched(content, (at + 4, (2**14 - 1).to_bytes(3, "little") * 2))
 
 
+def _pieces(piece: bytes) -> bytes:
+    """As many as make a file of 19 MB, which is nearly the most that is downloaded."""
+    return piece * (19 * 2**20 // len(piece))
+
+
+def _exif_of_pieces() -> bytes:
+    # A resolution of 2 million fractions, in as many segments as it needs.
+    entry = struct.pack("<HHII", 0x011A, 5, 2_000_000, 26)
+    head = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
+    fractions = segment(0xE1, b"Exif\0\0" + b"\1\0\0\0" * 15_000)
+    return jpeg_with(segment(0xE1, head), *[fractions] * 270)
+
+
+def _gif_of_pieces() -> bytes:
+    return gif_of(1, 1, b"\x21\xfe" + _pieces(b"\1a") + b"\0", gif_image())
+
+
+def _tiff_of_strips(count: int) -> bytes:
+    data = struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
+    tags = {256: (4, 1, 8000), 257: (4, 1, 8000), 258: (3, 1, 1), 259: (3, 1, 1), 262: (3, 1, 1)}
+    strips = {273: (4, count, 8), 277: (3, 1, 1), 278: (4, 1, 1), 279: (4, count, 8 + 4 * count)}
+    return crafted_tiffs.of_tags(tags | strips, data)
+
+
 # Format → a file that claims a size; more pixels than are allowed, and fewer than Pillow itself refuses.
 _CLAIMS: dict[str, Content] = {
     "PNG": lambda: png_of(header(10_000, 10_000), rows(10_000, 1, 3)),
@@ -136,6 +160,16 @@ METADATA = (
     ),
 )
 
+# 5 to 20 s of Pillow's parsers each, if they were read.
+PIECES = (
+    broken("JPEG of 5 million empty segments", lambda: jpeg_with(_pieces(segment(0xFE, b"")))),
+    broken("JPEG with 19 MB of padding", lambda: jpeg_with(_pieces(b"\xff"))),
+    broken("JPEG with EXIF data of 2 million fractions", _exif_of_pieces),
+    broken("PNG of 1.6 million empty chunks", lambda: png_with(_pieces(chunk(b"teXt", b"")))),
+    broken("GIF with a comment of 10 million pieces", _gif_of_pieces),
+    broken("TIFF of 2.4 million strips", lambda: _tiff_of_strips(2_400_000)),
+)
+
 BOMBS = (
     *(too_large(f"{name} of 10,000 x 10,000", content) for name, content in _CLAIMS.items()),
     too_large("TIFF of a tile of 60,000 x 60,000", lambda: crafted_tiffs.of_tiles(16, 60_000)),
@@ -178,4 +212,4 @@ BOMBS = (
     ),
 )
 
-CASES: tuple[Case, ...] = (*METADATA, *BOMBS)
+CASES: tuple[Case, ...] = (*METADATA, *PIECES, *BOMBS)

@@ -72,6 +72,26 @@ def sound(container: str = "mp4") -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def transparent() -> bytes:
+    """A WebM with an alpha channel, which alone makes its picture."""
+    shape = np.zeros((64, 96, 4), np.uint8)
+    shape[..., 3] = np.asarray(blocks(mode="L"))
+    buffer = BytesIO()
+    with av.open(buffer, "w", format="webm") as output:
+        stream = output.add_stream("libvpx-vp9", rate=_RATE, options={"auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuva420p"
+        stream.codec_context.thread_count = 1
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(shape, "rgba")))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def only(content: bytes, kind: bytes) -> bytes:
+    """The file's outermost boxes of this kind."""
+    return b"".join(box(name, data) for name, data in boxes(content) if name == kind)
+
+
 def boxes(content: bytes) -> list[tuple[bytes, bytes]]:
     """The boxes of one level, as kinds and contents."""
     found, at = [], 0

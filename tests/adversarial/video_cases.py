@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adversarial import crafted_videos as crafted
 from adversarial.cases import Case, broken, frameless, good, no_media, too_large, unknown
-from adversarial.crafted_pictures import box, cut, jpeg, jpeg_of_size, patched, saved
+from adversarial.crafted_pictures import box, cut, heic, jpeg, jpeg_of_size, patched, saved
 from adversarial.crafted_videos import CLIPS, SAMPLES, changed, clip
 from adversarial.internet import Internet, http, sends
 from PIL import Image
@@ -83,6 +83,17 @@ CASES: tuple[Case, ...] = (
     ),
     good("MOV whose track alone is 65,000 x 65,000", partial(crafted.with_track_size, 65000, 65000)),
     Case("MOV whose frames are in another file", _frames_elsewhere, Status.NOT_MEDIA, Reason.BROKEN_FILE),
+    unknown("WebM that is transparent", crafted.transparent),
+    no_media(
+        "HEIC of a still picture and a film",
+        lambda: heic() + crafted.only(clip(), b"moov"),
+        Reason.POLYGLOT,
+    ),
+    no_media(
+        "sequence of HEVC pictures and a still one",
+        lambda: box(b"ftyp", b"hevc\0\0\0\0msf1") + box(b"meta") + crafted.only(clip(), b"moov"),
+        Reason.POLYGLOT,
+    ),
     *(
         broken(f"{name} cut to {tenths}/10", cut(make, tenths))
         for name, make in CLIPS.items()

@@ -77,6 +77,23 @@ def _hang_up() -> Picture:
     return _loop()
 
 
+def _claim(claims: str) -> Picture:
+    """A picture, or its frame, with other numbers than it has."""
+    picture = grey("1")
+    for name, _, value in (claim.partition("=") for claim in claims.split()):
+        number = json.loads(value)
+        if hasattr(picture, name):
+            picture = replace(picture, **{name: number})
+        else:
+            picture = replace(picture, frames=(replace(picture.frames[0], **{name: number}),))
+    return picture
+
+
+def _late(seconds: str, side_px: str) -> Picture:
+    time.sleep(float(seconds))
+    return grey("5", side_px=int(side_px))
+
+
 def _half_an_answer() -> Picture:
     picture = msgspec.json.encode(grey("0"), enc_hook=lambda pixels: pixels.shape).decode()
     encoded = f'{{"type":"Decoded","picture":{picture}}}'.encode()
@@ -133,6 +150,9 @@ _COMMANDS: dict[str, Callable[[str], Picture]] = {
     "large-frame": lambda side_px: grey("1", side_px=int(side_px)),
     "channels": lambda count: grey("1", channels=int(count)),
     "media-type": lambda name: replace(grey("1"), media_type=name),
+    "claim": _claim,
+    "late": lambda argument: _late(*argument.split()),
+    "reason": lambda name: _fail(MediaError(Reason(name), "")),
     "chatter": lambda _: _chatter(),
     "open-tacitly": lambda _: _open_and_call_it_broken(),
     "open": lambda _: _answer_in(_errors_of_opening()),

@@ -4,7 +4,10 @@ import pytest
 from pictures import heic, noise
 from videos import video
 
+from streamapp.errors import MediaError
 from streamapp.media.boxes import Box, missing_bytes, top_level_boxes
+from streamapp.media.decode import Limits, decode
+from streamapp.reasons import Reason
 
 
 def test_boxes_of_all_three_lengths_are_walked() -> None:
@@ -36,3 +39,11 @@ def test_stray_bytes_behind_a_file_are_not_missed() -> None:
 def test_a_live_recording_has_no_length() -> None:
     content = video([noise(1)], "webm", muxer_options={"live": "1"})
     assert missing_bytes(content[:-10]) == 0
+
+
+@pytest.mark.parametrize("brand", [b"isom", b"avif", b"heic"])
+def test_a_file_of_too_many_boxes_is_refused_however_it_is_read(brand: bytes) -> None:
+    content = b"\0\0\0\x14ftyp" + brand + b"\0\0\0\0" + brand + b"\0\0\0\x08free" * 20_000
+    with pytest.raises(MediaError, match="boxes on one level") as caught:
+        decode(content, Limits())
+    assert caught.value.reason is Reason.BROKEN_FILE

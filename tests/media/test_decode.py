@@ -1,6 +1,7 @@
 """Pixels come out right, limits hold, and broken files are MediaErrors."""
 
 import hashlib
+import struct
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import av
 import numpy as np
@@ -17,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pictures import animation, encoded, heic, noise, png_of_size, quadrants
+from pictures import animation, encoded, heic, noise, png_chunk, png_of_size, quadrants
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from streamapp.errors import MediaError
 from streamapp.media import Picture, Pixels
@@ -96,6 +99,88 @@ def test_the_exif_orientation_is_undone(turn: int, pillow_format: str) -> None:
 )
 def test_broken_exif_does_not_cost_the_picture(exif: bytes) -> None:
     assert pixels_of(encoded(noise(1), "JPEG", exif=exif)).shape == (64, 64, 3)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+
+
+def exif_entry(tag: int, kind: int, count: int, value: int) -> bytes:
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", tag, kind, count, value) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("pillow_format", "options"),
+    [
+        ("JPEG", {"xmp": XMP}),
+        ("WEBP", {"xmp": XMP}),
+        ("AVIF", {"xmp": XMP}),
+        ("TIFF", {"tiffinfo": {700: XMP}}),
+        ("JPEG", {"exif": exif_entry(0x0112, 4, 1, 3)}),
+        ("JPEG", {"exif": exif_entry(0x0112, 3, 2, 3)}),
+        ("JPEG", {"exif": exif_entry(0x0112, 3, 1, 9)}),
+    ],
+)
+def test_a_turn_that_browsers_do_not_know_of_is_not_obeyed(
+    pillow_format: str, options: dict[str, Any]
+) -> None:
+    content = encoded(
+        quadrants(), pillow_format, **({"quality": 95} if pillow_format != "TIFF" else {}), **options
+    )
+    seen = pixels_of(content)[4::8, 8::16].astype(int)
+    assert np.abs(seen - np.asarray(quadrants(), dtype=int)[4::8, 8::16]).max() < 40
+
+
+def test_a_png_is_not_turned_by_what_its_text_says() -> None:
+    text = PngInfo()
+    turned = exif_entry(0x0112, 3, 1, 3)
+    text.add_text("Raw profile type exif", f"\nexif\n{len(turned):8}\n{turned.hex()}")
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    assert np.array_equal(pixels_of(encoded(quadrants(), "PNG", pnginfo=text)), np.asarray(quadrants()))
+
+
+def with_gamma(png: bytes, gamma: float, *more: bytes) -> bytes:
+    chunk = png_chunk(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+    return png[:33] + chunk + b"".join(more) + png[33:]
+
+
+def test_a_picture_that_only_viewers_of_its_gamma_see_is_seen() -> None:
+    # One in four pixels is bright, and black becomes what lies below.
+    hidden = np.asarray(noise(1, 64, 64, 16).convert("L")).repeat(2, 0).repeat(2, 1)
+    pixels = np.full((128, 128), 180, np.uint8)
+    pixels[::2, ::2] = 255 * (hidden[::2, ::2] / 255) ** (0.02 / 0.45455)
+    seen = pixels_of(
+        with_gamma(encoded(Image.fromarray(pixels), "PNG"), 0.02), replace(LIMITS, frame_side_px=64)
+    )
+    shown = np.zeros((128, 128))
+    shown[::2, ::2] = hidden[::2, ::2]
+    assert np.corrcoef(seen[..., 0].ravel(), shown[::2, ::2].ravel())[0, 1] > 0.9
+    assert seen.mean() < 80
+
+
+@pytest.mark.parametrize(("mode", "gray"), [("RGB", 100), ("L", 100), ("I;16", 25700)])
+def test_gamma_is_applied_as_libpng_does(mode: str, gray: int) -> None:
+    content = encoded(Image.new(mode, (4, 4), (gray,) * 3 if mode == "RGB" else gray), "PNG")
+    # 255 (100 / 255) ^ (1 / (1 * 2.2))
+    assert pixel(with_gamma(content, 1.0)) == (167, 167, 167)
+
+
+def test_gamma_leaves_transparency_as_it_is() -> None:
+    content = encoded(Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG")
+    assert pixel(with_gamma(content, 1.0)) == pixel(content)
+
+
+@pytest.mark.parametrize("gamma", [0.45455, 0.45, 0.0])
+def test_a_gamma_that_says_nothing_changes_nothing(gamma: float) -> None:
+    assert pixel(with_gamma(encoded(Image.new("L", (4, 4), 100), "PNG"), gamma)) == (100, 100, 100)
+
+
+def test_a_profile_overrules_gamma() -> None:
+    content = encoded(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG")
+    srgb = png_chunk(b"sRGB", b"\0")
+    assert pixel(with_gamma(content, 1.0, srgb)) == (100, 100, 100)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    content = encoded(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG", icc_profile=profile)
+    assert np.abs(np.subtract(pixel(with_gamma(content, 1.0)), 100)).max() <= 1
 
 
 def test_an_orientation_that_does_not_exist_is_ignored() -> None:

@@ -329,6 +329,15 @@ def test_few_frames_are_held_however_long_the_clip_is() -> None:
     assert not is_complete
 
 
+def test_different_frames_of_the_same_number_are_all_taken() -> None:
+    key_frames = KeyFrames(4, 60.0)
+    for place, image in enumerate(scenes(12)):
+        frame = Frame(np.asarray(image), 0, float(place))
+        key_frames.offer(Shown(0, 1000 * place, 1000), look(image), partial(lambda frame: frame, frame))
+    frames, _ = key_frames.selected()
+    assert len({frame.time_s for frame in frames}) == 4
+
+
 def test_without_a_frame_nothing_is_selected() -> None:
     OnePerSecond(lambda _: pytest.fail("There is no candidate.")).finish()
     assert KeyFrames(8, 60.0).selected() == ((), True)

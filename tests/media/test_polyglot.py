@@ -57,6 +57,8 @@ def with_text(png: bytes, text: bytes) -> bytes:
         # A still picture whose file has a film, too: an `img` shows the one and a `video` the other.
         (HEIC + MP4[MP4.index(b"moov") - 4 :], "a video"),
         (encoded(noise(1), "AVIF") + MP4[MP4.index(b"moov") - 4 :], "a video"),
+        # A sequence of pictures and a still besides: viewers show the one or the other.
+        (b"\0\0\0\x14ftypmsf1\0\0\0\0hevc\0\0\0\x08meta" + MP4[MP4.index(b"moov") - 4 :], "a still picture"),
     ],
 )
 def test_a_file_of_two_natures_is_refused(content: bytes, other: str) -> None:

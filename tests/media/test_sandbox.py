@@ -60,13 +60,18 @@ def grey_of(pool: DecoderPool, level: int) -> int:
     return int(frame.pixels[0, 0, 0])
 
 
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
+def state_of(pid: int) -> str:
+    """The letter of proc(5): ``S`` waits, ``Z`` is a zombie; ``Z`` also where nothing is left."""
     try:
         # The name, in parentheses, may hold anything; the state follows it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "Z"
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    return state_of(pid) == "Z"
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
@@ -114,8 +119,10 @@ def test_a_crash_is_the_files_reason_and_the_next_file_finds_a_new_decoder(
 @pytest.mark.parametrize("file", ["loop", "stuck", "drip"])
 def test_a_decoder_is_killed_at_the_deadline_whatever_it_does(hasty: DecoderPool, file: str) -> None:
     (before,) = hasty.pids
+    restarts = hasty.restarts
 
     assert refusal(hasty, file) == (Reason.DECODE_TIMEOUT, "Decoding was stopped after 0.5 s.")
+    assert hasty.restarts == restarts + 1
     assert is_gone(before)
     assert grey_of(hasty, 13) == 13
 
@@ -147,6 +154,17 @@ def test_a_file_that_needs_too_much_memory_is_refused_and_its_decoder_replaced(
         "large-frame 0",
         "channels 4",
         "media-type text/html",
+        "claim width_px=-5",
+        "claim height_px=0",
+        "claim width_px=1" + "0" * 400,
+        "claim index=-1",
+        "claim time_s=-1e300",
+        "claim scale=0",
+        "claim scale=1e308",
+        "claim origin_px=[0.0,-1.0]",
+        # What a decoder can't know of: this one would be STATUS 403.
+        "reason rate_limited",
+        "reason model_raised",
     ],
 )
 def test_an_answer_that_breaks_the_protocol_or_the_limits_is_not_believed(
@@ -171,6 +189,14 @@ def test_what_the_decoder_says_of_a_file_comes_through(pool: DecoderPool) -> Non
     assert refusal(pool, "refuse no frame") == (Reason.NO_KEY_FRAME, "no frame")
     assert refusal(pool, "raise at me") == (Reason.DECODER_CRASHED, "The decoder raised TypeError: at me")
     assert len(refusal(pool, "refuse " + "x" * 5000)[1]) == 1000
+
+
+def test_what_the_decoder_says_is_one_line_of_text(pool: DecoderPool) -> None:
+    said = "refuse a\nb\r\t\x1b[31mc\u2028\u202e\0"
+    assert refusal(pool, said)[1] == "a b \ufffd[31mc \ufffd\ufffd"
+    unknown = b'{"type":"Decoded","a\\nb":1}'
+    message = refusal(pool, "say " + (len(unknown).to_bytes(8, "big") + unknown).hex())[1]
+    assert message.isprintable()
 
 
 def test_what_a_library_prints_does_not_get_into_the_answers(pool: DecoderPool) -> None:
@@ -317,10 +343,63 @@ with DecoderPool(Limits(), decoders=3, timeout_s=1.5, memory_mb=512, loader="san
 """
 
 
-def test_no_decoder_outlives_a_worker_that_is_killed() -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+STOPPED = """
+import sys
+from streamapp.media.limits import Limits
+from streamapp.media.sandbox.pool import DecoderPool
+
+with DecoderPool(
+    Limits(), decoders=1, timeout_s=1.0, memory_mb=512, loader="sandbox_decoders:load"
+) as pool:
+    pool.wait_until_ready()
+    print(*pool.pids, flush=True)
+    (frame,) = pool.decode(b"late 0.5 1280").frames
+    print(frame.pixels.shape, flush=True)
+"""
+
+
+@LINUX_ONLY
+def test_a_worker_that_was_stopped_longer_than_a_file_may_take_gets_its_picture() -> None:
+    """The answer is larger than what the socket holds, so that the decoder waits with the rest of it."""
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True, env=environment_of_tests()
+    ) as owner:
+        assert owner.stdout is not None
+        (pid,) = (int(pid) for pid in owner.stdout.readline().split())
+        assert eventually(lambda: state_of(owner.pid) == "S")
+        owner.send_signal(signal.SIGSTOP)
+        # Longer than the file's time and the alarm's grace.
+        time.sleep(3)
+        before = state_of(pid)
+        owner.send_signal(signal.SIGCONT)
+        said = owner.stdout.read()
+
+    assert before == "S"
+    assert said == "(1280, 1280, 3)\n"
+
+
+@LINUX_ONLY
+def test_no_descriptor_and_no_process_is_left_of_decoders_that_were_replaced(pool: DecoderPool) -> None:
+    def left() -> tuple[int, int]:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        return len(os.listdir("/proc/self/fd")), len(children)
+
+    grey_of(pool, 1)
+    before = left()
+    for file in ["exit 1", "signal SIGKILL", "hang-up"] * 3:
+        refusal(pool, file)
+    grey_of(pool, 1)
+
+    assert left() == before
+
+
+def environment_of_tests() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+
+
+def test_no_decoder_outlives_a_worker_that_is_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment_of_tests()
     ) as owner:
         assert owner.stdout is not None
         pids = [int(pid) for pid in owner.stdout.readline().split()]

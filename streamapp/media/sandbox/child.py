@@ -69,8 +69,9 @@ def _serve(connection: socket.socket, decode: Decode, order: Order) -> None:
         # Its default action ends the process, whatever C code holds the interpreter meanwhile.
         signal.setitimer(signal.ITIMER_REAL, order.timeout_s + _ALARM_GRACE_S)
         answer = _answer(decode, content, order)
-        send_answer(connection, answer)
+        # A worker that is stopped takes the answer when it goes on; one that is gone ends the connection.
         signal.setitimer(signal.ITIMER_REAL, 0)
+        send_answer(connection, answer)
         # An idle process keeps no one's picture.
         del content, answer
 

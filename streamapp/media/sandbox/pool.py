@@ -59,12 +59,18 @@ class DecoderPool:
         self._lock = threading.Lock()
         self._processes: set[DecoderProcess] = set()
         self._is_closed = False
+        self._started = 0
 
     @property
     def pids(self) -> set[int]:
         """The processes that are there now."""
         with self._lock:
             return {process.pid for process in self._processes}
+
+    @property
+    def restarts(self) -> int:
+        """Processes that took the place of another."""
+        return max(0, self._started - self._free.maxsize)
 
     def __enter__(self) -> Self:
         """Start the processes, and don't wait for them.
@@ -179,6 +185,7 @@ class DecoderPool:
                 raise StreamappError("The decoders are closed.")
             process = DecoderProcess(self._order)
             self._processes.add(process)
+            self._started += 1
             return process
 
     def _discard(self, process: DecoderProcess) -> None:

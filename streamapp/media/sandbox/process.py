@@ -16,11 +16,13 @@ import numpy as np
 
 from streamapp.errors import MediaError, StreamappError
 from streamapp.media import Picture
+from streamapp.media.messages import one_line
 from streamapp.media.sandbox.wire import (
     Answer,
     Order,
     Ready,
     Refused,
+    answer_deadline_s,
     receive_answer,
     receive_into,
     send_file,
@@ -147,14 +149,14 @@ class DecoderProcess:
         except ValueError as exc:
             self.kill()
             message = f"The decoder's answer can't be used: {exc}."
-            raise MediaError(Reason.DECODER_CRASHED, message[:200]) from exc
+            raise MediaError(Reason.DECODER_CRASHED, one_line(message[:200])) from exc
         except (EOFError, OSError) as exc:
             raise MediaError(Reason.DECODER_CRASHED, self._how_it_ended()) from exc
         self.is_spent = False
         if isinstance(picture, Refused):
             # A library that leaks ends here too: the next file gets a fresh process.
             self.is_spent = picture.reason is Reason.DECODE_MEMORY
-            raise MediaError(picture.reason, picture.message)
+            raise MediaError(picture.reason, one_line(picture.message))
         return picture
 
     def kill(self) -> None:
@@ -178,10 +180,12 @@ class DecoderProcess:
             ValueError: it is none to a file, or breaks the limits.
         """
         if isinstance(answer, Refused):
+            answer.check()
             return answer
         if isinstance(answer, Ready):
             raise ValueError("Ready for a file")
         answer.check(self._order.limits)
+        deadline_s = answer_deadline_s(deadline_s)
         frames = []
         for frame in answer.picture.frames:
             pixels = np.empty(frame.pixels.shape, np.uint8)

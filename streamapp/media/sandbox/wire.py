@@ -14,16 +14,21 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from streamapp.media import Picture, Pixels
+from streamapp.media import Frame, Picture, Pixels
 from streamapp.media.limits import Limits
-from streamapp.reasons import Reason
+from streamapp.reasons import Reason, Status
 
 MAX_MESSAGE_CHARS = 1000
 
 _LENGTH = struct.Struct(">Q")
 # A thousand frames are a tenth of it.
 _MAX_ANSWER_BYTES = 2**20
+# Less than the grace of the alarm in `child.py`, so that the deadline is what a late one ends by.
+_ANSWER_TIMEOUT_S = 0.5
 
+
+# Of pixels of a side, of frames and of seconds; far beyond what a file has.
+_LARGEST = 2**53
 
 _MEDIA_TYPE = re.compile("(image|video)/[a-z0-9.+-]{1,40}")
 
@@ -61,10 +66,13 @@ class Decoded(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
         """Refuse a picture that the limits don't allow, before memory is taken for its frames.
 
         Raises:
-            ValueError: it is no picture or video, or has no frame, too many, or one of no allowed size.
+            ValueError: it is no picture or video, or has no frame, too many, or one of no allowed size; or
+                a number is none that a file can have.
         """
         if not _MEDIA_TYPE.fullmatch(self.picture.media_type):
             raise ValueError("its media type is none")
+        if not (1 <= self.picture.width_px <= _LARGEST and 1 <= self.picture.height_px <= _LARGEST):
+            raise ValueError("its size is none")
         if not 1 <= len(self.picture.frames) <= limits.max_key_frames:
             raise ValueError(f"it has {len(self.picture.frames)} frames")
         for frame in self.picture.frames:
@@ -73,6 +81,7 @@ class Decoded(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
                 raise ValueError(f"it has a frame of {width_px} x {height_px} pixels")
             if channels != 3:
                 raise ValueError(f"it has a frame of {channels} channels")
+            _check_numbers(frame)
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -81,8 +90,23 @@ class Refused(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
     reason: Reason
     message: Annotated[str, Meta(max_length=MAX_MESSAGE_CHARS)]
 
+    def check(self) -> None:
+        """Refuse a reason that is not a decoder's to give.
+
+        Raises:
+            ValueError: it is of fetching or of a model.
+        """
+        if self.reason.status not in (Status.NOT_MEDIA, Status.NO_KEY_FRAME):
+            raise ValueError(f"its reason is {self.reason}")
+
 
 Answer = Ready | Decoded | Refused
+
+
+def _check_numbers(frame: Frame) -> None:
+    numbers = (frame.index, frame.time_s, frame.scale, *frame.origin_px)
+    if not all(0 <= number <= _LARGEST for number in numbers) or not frame.scale:
+        raise ValueError("a frame's numbers are none")
 
 
 def send_file(connection: socket.socket, content: bytes, deadline_s: float) -> None:
@@ -126,11 +150,12 @@ def receive_answer(connection: socket.socket, deadline_s: float) -> Answer:
     """Read an answer up to the pixels.
 
     Raises:
-        TimeoutError: it was not there by the deadline, on `time.monotonic`.
+        TimeoutError: it did not begin by the deadline, on `time.monotonic`, or did not go on.
         ValueError: it is none.
         EOFError, OSError: the other side is gone.
     """
     length = _receive_length(connection, deadline_s)
+    deadline_s = answer_deadline_s(deadline_s)
     if length > _MAX_ANSWER_BYTES:
         raise ValueError(f"{length} bytes")
     encoded = bytearray(length)
@@ -140,6 +165,14 @@ def receive_answer(connection: socket.socket, deadline_s: float) -> Answer:
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     return answer
+
+
+def answer_deadline_s(deadline_s: float) -> float:
+    """When an answer that has begun must be whole: the file's work is done by then.
+
+    Later than the file's own deadline where a worker that was stopped meanwhile finds the answer waiting.
+    """
+    return max(deadline_s, time.monotonic() + _ANSWER_TIMEOUT_S)
 
 
 def receive_into(connection: socket.socket, view: memoryview, deadline_s: float | None) -> None:
