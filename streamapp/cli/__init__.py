@@ -17,6 +17,8 @@ COMMANDS = {
     "fetch": "fetch",
     "send": "send",
     "results": "results",
+    "dead-letters": "dead_letters",
+    "backfill": "backfill",
     "topics": "topics",
     "broker": "broker",
     "settings": "settings",

@@ -1,0 +1,38 @@
+"""How many events a backfill begins in a second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+# A wait ends late by some milliseconds; what was missed meanwhile is made up for, a long hold-up is not.
+_MADE_UP_S = 0.1
+
+
+class Pace:
+    """Lets one caller through at even distances.
+
+    Args:
+        per_s: turns in a second; None: no limit.
+        clock: seconds, monotonic.
+        sleep: waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        per_s: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._interval_s = 1 / per_s if per_s else 0.0
+        self._clock = clock
+        self._sleep = sleep
+        self._next_s = clock()
+
+    async def turn(self) -> None:
+        """Wait for the next turn."""
+        if not self._interval_s:
+            return
+        left_s = self._next_s - self._clock()
+        if left_s > 0:
+            await self._sleep(left_s)
+        self._next_s = max(self._next_s, self._clock() - _MADE_UP_S) + self._interval_s

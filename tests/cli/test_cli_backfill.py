@@ -1,0 +1,348 @@
+"""`streamapp backfill` as a process of its own, with the real model, on real brokers."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from click.testing import CliRunner
+from kafka_records import records_of
+from PIL import Image
+
+from streamapp.backfill.source import open_source
+from streamapp.cli.backfill import command
+from streamapp.kafka import client_options
+from streamapp.local.broker import free_port
+from streamapp.local.events import make_event
+from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.local.outcomes import Outcome, OutcomeReader
+from streamapp.local.pictures import PictureServer
+from streamapp.records import SourcePosition
+from streamapp.settings import Settings, load_settings
+from streamapp.topics import ensure_topics
+
+TIMEOUT_S = 90
+# That the tests' own server may be reached, and that a new Kafka has no coordinator yet.
+NOTICES = ("allow_private_hosts is set", "GroupCoordinatorNotAvailableError")
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+class Ran:
+    """A command that has ended; `errors` without the notices of the test's set-up."""
+
+    def __init__(self, exit_code: int | None, output: str, errors: str) -> None:
+        self.exit_code = exit_code
+        self.output = output
+        self.errors = "".join(
+            line for line in errors.splitlines(keepends=True) if not any(text in line for text in NOTICES)
+        )
+
+
+class Command:
+    """Runs `streamapp backfill` in an empty folder with the test's settings."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self.settings = load_settings(variables)
+        self._folder = folder
+        kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("STREAMAPP_")}
+        self._variables = kept | variables | {"PYTHONUNBUFFERED": "1"}
+
+    @asynccontextmanager
+    async def started(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streamapp", "backfill", *arguments),
+            cwd=self._folder,
+            env=self._variables,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def __call__(self, *arguments: str) -> Ran:
+        async with self.started(*arguments) as process:
+            return await ended(process)
+
+
+async def ended(process: asyncio.subprocess.Process) -> Ran:
+    output, errors = await process.communicate()
+    return Ran(process.returncode, output.decode(), errors.decode())
+
+
+@pytest.fixture
+async def backfill(tmp_path: Path, kafka_variables: dict[str, str]) -> Command:
+    """On the embedded broker."""
+    return await with_topics(tmp_path, kafka_variables)
+
+
+@pytest.fixture
+async def on_kafka(tmp_path: Path, kafka_variables: dict[str, str], kafka_broker: KafkaBroker) -> Command:
+    """On Apache Kafka."""
+    return await with_topics(
+        tmp_path, kafka_variables | {"STREAMAPP_BROKERS": kafka_broker.bootstrap_servers}
+    )
+
+
+async def with_topics(folder: Path, variables: dict[str, str]) -> Command:
+    made = Command(folder, variables | {"STREAMAPP_TOPIC_PARTITIONS": "3", "STREAMAPP_EVENTS_IN_FLIGHT": "8"})
+    await ensure_topics(made.settings)
+    return made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[PictureServer]:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "green").save(file, "JPEG")
+    async with PictureServer({"good.jpg": file.getvalue()}) as running:
+        yield running
+
+
+async def send(settings: Settings, values: Sequence[bytes]) -> list[SourcePosition]:
+    """Send one event a minute, round the partitions; the first at START."""
+    positions = []
+    async with AIOKafkaProducer(**client_options(settings)) as producer:
+        for number, value in enumerate(values):
+            at_ms = int((START + timedelta(minutes=number)).timestamp() * 1000)
+            sent = await producer.send_and_wait(
+                settings.events_topic, value, partition=number % settings.topic_partitions, timestamp_ms=at_ms
+            )
+            positions.append(SourcePosition(sent.topic, sent.partition, sent.offset))
+    return positions
+
+
+async def commit_as_the_workers(settings: Settings) -> dict[TopicPartition, int]:
+    """Leave the workers' group somewhere in the middle."""
+    options = client_options(settings)
+    # With its own commits it would commit the end when it leaves.
+    async with AIOKafkaConsumer(group_id=settings.group, enable_auto_commit=False, **options) as consumer:
+        places = [TopicPartition(settings.events_topic, n) for n in range(settings.topic_partitions)]
+        consumer.assign(places)
+        offsets = {place: 1 + place.partition for place in places}
+        await consumer.commit(offsets)
+    return offsets
+
+
+async def committed(settings: Settings, group: str) -> dict[TopicPartition, int]:
+    async with open_source(settings, group) as source:
+        return {
+            TopicPartition(source.topic, number): offset
+            for number, (offset, _) in (await source.committed()).items()
+        }
+
+
+def position_of(row: bytes) -> SourcePosition:
+    source = json.loads(row)["MODEL_ATTRIBUTES"]["PROVENANCE"]["source"]
+    return SourcePosition(source["topic"], source["partition"], source["offset"])
+
+
+async def test_the_events_of_a_span_get_rows_of_the_run_and_the_workers_group_stays_where_it_is(
+    on_kafka: Command, server: PictureServer
+) -> None:
+    settings = on_kafka.settings
+    good, missing = server.url_of("good.jpg"), server.url_of("missing.jpg")
+    values = [make_event(str(user), good) for user in range(12)]
+    values[4:8] = [make_event("4", missing), make_event("5", ""), b"no event", make_event("7", good)]
+    positions = await send(settings, values)
+    before = await commit_as_the_workers(settings)
+    span = ["--from", "2026-11-20T13:03+01:00", "--to", "2026-11-20T12:09", "--run", "a-run"]
+
+    ran = await on_kafka(*span, "--rate", "1000")
+    assert (ran.exit_code, ran.errors) == (0, "")
+    rows = [json.loads(record.value) for record in await records_of(settings, settings.results_topic, 4)]
+
+    found = {row["UID"]: row["MODEL_ATTRIBUTES"] for row in rows}
+    assert {uid: (row["NN_STATUS"], row["PROVENANCE"]["backfill"]) for uid, row in found.items()} == {
+        "3": (0, "a-run"),
+        "4": (403, "a-run"),
+        "7": (0, "a-run"),
+        "8": (0, "a-run"),
+    }
+    assert found["8"]["PROVENANCE"]["source"]["offset"] == positions[8].offset
+    assert "Run a-run is done: 6 events in" in ran.output
+    assert "4 rows, 1 pictures removed, 1 unreadable." in ran.output
+    assert "Rows without a verdict: 1 not_found." in ran.output
+    assert await committed(settings, settings.group) == before
+
+    again = await on_kafka(*span)
+    assert again.exit_code == 0
+    assert again.output == "The run a-run is done: nothing is left of its 6 offsets.\n"
+
+
+async def test_a_killed_run_goes_on_and_every_event_of_its_range_has_a_row(
+    on_kafka: Command, server: PictureServer
+) -> None:
+    settings = on_kafka.settings
+    positions = set(await send(settings, [make_event(str(u), server.url_of("good.jpg")) for u in range(120)]))
+    group = f"{settings.group}-backfill-killed"
+    counts: Counter[SourcePosition] = Counter()
+
+    def count(outcome: Outcome) -> None:
+        counts[outcome.source] += 1
+
+    async with OutcomeReader(settings) as reader:
+        async with on_kafka.started("--from", "2026-11-20", "--run", "killed", "--rate", "30") as process:
+            done: dict[TopicPartition, int] = {}
+            while len(counts) < 40 or sum(done.values()) < 10:
+                for outcome in await reader.read(0.2):
+                    count(outcome)
+                assert process.returncode is None
+                done = await committed(settings, group)
+            process.kill()
+            await process.wait()
+        done = await committed(settings, group)
+        # What came later is no part of the run.
+        await send(settings, [make_event("later", server.url_of("good.jpg"))] * 3)
+        ran = await on_kafka("--run", "killed")
+        assert ran.exit_code == 0, ran.errors
+        overdue = await reader.collect(positions - set(counts), timeout_s=10, on_outcome=count)
+        for outcome in await reader.read(1):
+            count(outcome)
+
+    assert not overdue
+    assert set(counts) - positions == set()
+    assert sum(done.values()) < 120, "It was to be killed half-way."
+    repeated = {position for position, rows in counts.items() if rows > 1}
+    print(f"120 events, {len(repeated)} repeated after SIGKILL")
+    # Nothing that was committed is done again.
+    assert all(at.offset >= done[TopicPartition(at.topic, at.partition)] for at in repeated)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_stopped_run_says_how_to_go_on_and_repeats_nothing(
+    on_kafka: Command, server: PictureServer, number: signal.Signals, exit_code: int
+) -> None:
+    settings = on_kafka.settings
+    positions = await send(settings, [make_event(str(u), server.url_of("good.jpg")) for u in range(60)])
+
+    async with on_kafka.started("--offsets", "0:0-", "--offsets", "2:5-9", "--rate", "20") as process:
+        assert process.stdout is not None
+        output = b""
+        while b"backfill: 5 of 25" not in output:
+            line = await process.stdout.readline()
+            assert line, (await ended(process)).errors
+            output += line
+        process.send_signal(number)
+        rest = await ended(process)
+    assert (rest.exit_code, rest.errors) == (exit_code, "")
+    assert "Stopping: " in rest.output and " was stopped: " in rest.output
+    go_on = output.decode().partition("this goes on with it: streamapp backfill ")[2].splitlines()[0]
+
+    ran = await on_kafka(*go_on.split())
+    assert (ran.exit_code, ran.errors) == (0, "")
+    rows = await records_of(settings, settings.results_topic, 25)
+    expected = [p for p in positions if p.partition == 0 or (p.partition == 2 and 5 <= p.offset <= 9)]
+    assert Counter(position_of(row.value) for row in rows) == Counter(expected)
+
+
+async def test_events_are_chosen_by_the_reason_of_their_latest_row(
+    backfill: Command, server: PictureServer
+) -> None:
+    settings = backfill.settings
+    names = ["good.jpg", "missing.jpg", "good.jpg", "missing.jpg"]
+    await send(settings, [make_event(str(u), server.url_of(name)) for u, name in enumerate(names)])
+    everything = [text for number in range(3) for text in ("--offsets", f"{number}:0-")]
+    await backfill(*everything, "--run", "first")
+
+    ran = await backfill(*everything, "--run", "second", "--only-reason", "not_found,timeout")
+    assert (ran.exit_code, ran.errors) == (0, "")
+    rows = [json.loads(record.value) for record in await records_of(settings, settings.results_topic, 6)]
+    runs = Counter((row["UID"], row["MODEL_ATTRIBUTES"]["PROVENANCE"]["backfill"]) for row in rows)
+    assert runs == Counter(
+        [(uid, "first") for uid in "0123"] + [("1", "second"), ("3", "second")],
+    )
+    assert "2 not chosen, 2 rows." in ran.output
+
+
+async def test_rows_go_to_another_topic_where_that_is_wanted(
+    backfill: Command, server: PictureServer
+) -> None:
+    settings = backfill.settings
+    await send(settings, [make_event("7", server.url_of("good.jpg"))])
+    other = settings.results_topic + "-other"
+    ran = await backfill("--offsets", "0:0", "--results-topic", other)
+    assert ran.exit_code == 1
+    assert f"no topic {other}: `streamapp topics` creates what is missing." in ran.errors
+
+    await ensure_topics(settings.model_copy(update={"results_topic": other}))
+    ran = await backfill("--offsets", "0:0", "--results-topic", other)
+    assert (ran.exit_code, ran.errors) == (0, "")
+    assert len(await records_of(settings, other, 1)) == 1
+
+
+async def test_a_dry_run_shows_the_range_and_leaves_nothing_behind(backfill: Command) -> None:
+    settings = backfill.settings
+    await send(settings, [make_event("7", "https://cdn.example.com/a.png")] * 9)
+    ran = await backfill(
+        "--offsets", "0:1-2", "--offsets", "2:0-", "--run", "dry", "--rate", "2", "--dry-run"
+    )
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ran.output.splitlines()]
+
+    assert (ran.exit_code, ran.errors) == (0, "")
+    assert [row for row in cells if row] == [["0", "1", "2", "2"], ["2", "0", "2", "3"]]
+    assert (
+        f"Run dry: 5 events of {settings.events_topic}; rows to {settings.results_topic}, in 2 s"
+        in ran.output
+    )
+    assert await committed(settings, f"{settings.group}-backfill-dry") == {}
+
+
+async def test_what_the_topic_does_not_hold_is_one_line_and_exit_code_1(backfill: Command) -> None:
+    await send(backfill.settings, [make_event("7", "https://cdn.example.com/a.png")])
+    for arguments, message in (
+        (["--offsets", "7:0-1"], "has no partition 7, only 0 to 2."),
+        (["--offsets", "0:0-5"], "goes beyond them."),
+        (["--run", "unknown"], "The broker knows no run 'unknown'"),
+    ):
+        ran = await backfill(*arguments)
+        assert (ran.exit_code, ran.output) == (1, "")
+        assert message in ran.errors
+        assert ran.errors.count("\n") == 1
+
+
+async def test_a_broker_that_is_away_is_one_line(tmp_path: Path, kafka_variables: dict[str, str]) -> None:
+    variables = kafka_variables | {"STREAMAPP_BROKERS": f"127.0.0.1:{free_port()}"}
+    ran = await Command(tmp_path, variables)("--offsets", "0:0-1")
+
+    assert (ran.exit_code, ran.output) == (1, "")
+    assert "does not answer" in ran.errors
+    assert ran.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give --from or --offsets, or --run"),
+        (["--rate", "5"], "Give --from or --offsets, or --run"),
+        (["--to", "2026-11-20"], "--to needs --from"),
+        (["--from", "2026-11-20", "--offsets", "0:1-2"], "not both"),
+        (["--from", "yesterday"], "is no time like"),
+        (["--from", "2999-01-01"], "is in the future"),
+        (["--from", "2026-01-01", "--to", "2999-01-01"], "is in the future"),
+        (["--from", "2026-01-02", "--to", "2026-01-01"], "is not after"),
+        (["--offsets", "0:5-1"], "ends before it begins"),
+        (["--offsets", "0:1-2", "--offsets", "0:5-6"], "Partition 0 has more than one range"),
+        (["--offsets", "0:1-2", "--run", "a run"], "has other characters"),
+        (["--offsets", "0:1-2", "--rate", "0"], "--rate"),
+        (["--offsets", "0:1-2", "--only-reason", "time_out"], "circuit_open"),
+        (["--offsets", "0:1-2", "--only-reason", ","], "circuit_open"),
+    ],
+)
+def test_options_that_can_not_be_are_refused(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, arguments)
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
