@@ -1,6 +1,6 @@
 # What a developer runs is what CI runs (.ci/run: make setup check test).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs fuzz bench tiny-clip clean
+.PHONY: help setup demo test check format docs fuzz chaos bench tiny-clip clean
 
 # The first Python of 3.11 or later on the PATH; `make setup PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
@@ -40,6 +40,9 @@ docs: setup ## Write the README's generated tables anew
 fuzz: setup ## 20,000 damaged files through the decoder processes; one JSON line
 	PYTHONPATH=tests $(BIN)/python -m adversarial.fuzz
 
+chaos: setup ## Kill, stop and starve workers and the broker on real Kafka, about an hour; build/chaos.json
+	PYTHONPATH=tests:tests/end_to_end $(BIN)/python -m chaos
+
 bench: setup ## Measure: records, stream engine, models, end to end; one JSON line each
 	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/nudenet_stages.py
@@ -51,6 +54,8 @@ bench: setup ## Measure: records, stream engine, models, end to end; one JSON li
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/decode_isolation.py
 	$(BIN)/python benchmarks/hostile.py
+	$(BIN)/python benchmarks/head_of_line.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/end_to_end.py --models nudenet,mfd,clip,coop --events 240
 

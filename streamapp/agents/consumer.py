@@ -11,6 +11,8 @@ from faust.transport.drivers import aiokafka as faust_aiokafka
 
 logger = logging.getLogger(__name__)
 
+COMMIT_RETRY_S = 0.1
+
 
 class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust is untyped
     """Waits for events in flight only so long, acks only what has an outcome, commits before partitions go.
@@ -114,7 +116,29 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
             self.last_commit_at = time.time()
         return is_committed
 
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is acked by now. Faust's own only waits where a commit is under way already.
+
+        That one has not the acks that came since it began: the last ones before a rebalance, in particular.
+        """
+        while await self.maybe_wait_for_commit_to_finish():
+            continue
+        return bool(await super().commit(topics, start_new_transaction))
+
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Commit what is acked first: Faust forgets it otherwise, and those events come twice."""
-        await self.commit()
+        """Commit what is acked first: Faust forgets it otherwise, and those events come twice.
+
+        1. Take no further events, as Faust does a moment later. 2. Commit until no ack is left: more come
+        while a commit is on its way. 3. Let Faust forget them, and wait for the events in flight.
+        """
+        # 1.
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        # 2. Nothing may be awaited between the last look and Faust's forgetting.
+        give_up_at = time.monotonic() + self.max_wait_empty_s
+        while any(self._acked.get(tp) for tp in revoked) and time.monotonic() < give_up_at:
+            if not await self.commit():
+                await asyncio.sleep(COMMIT_RETRY_S)
+        # 3.
         await super().on_partitions_revoked(revoked)

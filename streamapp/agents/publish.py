@@ -4,9 +4,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from streamapp.errors import DeadLetterReason
+from streamapp.errors import BrokerError, DeadLetterReason
 from streamapp.kafka import client_options
 from streamapp.records import Headers, ResultRow, SourcePosition, dead_letter_headers
 from streamapp.settings import Settings
@@ -52,7 +52,7 @@ class Publisher:
             False where the row is larger than the broker takes: then nothing was published.
 
         Raises:
-            KafkaError: the broker did not acknowledge it in time.
+            BrokerError: the broker did not acknowledge it in time; names the topic.
         """
         try:
             await self._send(self._settings.results_topic, row.UID.encode(), row.to_json(), [])
@@ -76,7 +76,7 @@ class Publisher:
         original's.
 
         Raises:
-            KafkaError: the broker did not acknowledge it in time.
+            BrokerError: the broker did not acknowledge it in time; names the topic.
         """
         topic = self._settings.dead_letter_topic
         why = dead_letter_headers(position, reason, message)
@@ -92,5 +92,14 @@ class Publisher:
     async def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Any:
         if self._producer is None:
             raise RuntimeError("The publisher is not open. This is a bug.")
-        acknowledged = await self._producer.send(topic, value, key=key, headers=headers)
-        return await acknowledged
+        try:
+            acknowledged = await self._producer.send(topic, value, key=key, headers=headers)
+            return await acknowledged
+        except MessageSizeTooLargeError:
+            raise
+        except KafkaError as exc:
+            # The last error alone misleads: of a topic that is missing it is NotLeaderForPartitionError.
+            raise BrokerError(
+                f"The broker at {self._settings.brokers} did not take a record for the topic {topic} within "
+                f"{REQUEST_TIMEOUT_MS / 1000:.0f} s: {exc!r}. `streamapp topics` shows whether it is there."
+            ) from exc

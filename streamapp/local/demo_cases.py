@@ -12,7 +12,9 @@ from streamapp.local.demo_pictures import (
     cmyk_jpeg,
     cup_png,
     grey_jpeg,
+    heic,
     large_jpeg,
+    mp4,
     ordinary_jpeg,
     rotated_jpeg,
     sample,
@@ -114,7 +116,8 @@ def _pictures() -> list[DemoCase]:
     def case(
         title: str, path: str, content: bytes, kind: str, size_px: tuple[int, int], frames: int = 1
     ) -> DemoCase:
-        expected = ExpectedRow(media_type=f"image/{kind}", size_px=size_px, least_frames=frames)
+        media_type = kind if "/" in kind else f"image/{kind}"
+        expected = ExpectedRow(media_type=media_type, size_px=size_px, least_frames=frames)
         return DemoCase(title, path, expected, content)
 
     rotated, upright_size = rotated_jpeg()
@@ -127,6 +130,8 @@ def _pictures() -> list[DemoCase]:
         case("JPEG, greyscale", "grey.jpg", grey_jpeg(), "jpeg", sample("camera").size),
         case("WebP", "photo.webp", webp(), "webp", sample("rocket").size),
         case("GIF, animated", "animated.gif", animated_gif(), "gif", (320, 240), frames=2),
+        case("HEIC", "photo.heic", heic(), "heic", sample("astronaut").size),
+        case("MP4", "clip.mp4", mp4(), "video/mp4", (320, 240), frames=2),
         case("JPEG, 24 MP", "large.jpg", large_jpeg(), "jpeg", LARGE_SIZE_PX),
         case("PNG named .jpg", "misnamed.jpg", alpha_png(), "png", sample("chelsea").size),
     ]

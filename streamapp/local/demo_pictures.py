@@ -4,6 +4,9 @@ import io
 from functools import cache
 from importlib.resources import files
 
+import av
+import numpy as np
+import pillow_heif
 from PIL import Image, ImageEnhance, ImageOps
 
 SAMPLES = ("astronaut", "camera", "chelsea", "rocket")
@@ -73,6 +76,28 @@ def animated_gif() -> bytes:
     frames = [frame for still in stills for frame in (still, ImageEnhance.Brightness(still).enhance(1.15))]
     out = io.BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=500, loop=0)
+    return out.getvalue()
+
+
+def mp4() -> bytes:
+    """Two seconds, two different pictures, 320 by 240."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as video:
+        stream = video.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for name in ("chelsea", "astronaut"):
+            pixels = np.asarray(ImageOps.fit(sample(name), (320, 240)))
+            still = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            for _ in range(5):
+                video.mux(stream.encode(still))
+        video.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def heic() -> bytes:
+    """A photo as an iPhone stores it."""
+    out = io.BytesIO()
+    pillow_heif.from_pillow(sample("astronaut")).save(out, quality=60)
     return out.getvalue()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from streamapp.local.summary import (
     DEAD_LETTER,
@@ -22,6 +22,8 @@ from streamapp.local.summary import (
     check_line,
     sentence,
 )
+from streamapp.media import Pixels
+from streamapp.media.decode import Limits, decode
 from streamapp.records import ResultRow
 
 _THUMBNAIL_SIDE_PX = 420
@@ -131,11 +133,13 @@ def _frames(result: CaseResult) -> list[str]:
     frames = list(provenance.get("frames") or [])
     detections = [per_frame for _, per_frame in sorted((provenance.get("detections") or {}).items())]
     size_px = _size_px(provenance) or (1, 1)
+    # Decoded as the worker does it: the page shows what the models saw.
+    pixels = {frame.index: frame.pixels for frame in decode(result.case.content, Limits()).frames}
     html = []
     for number, frame in enumerate(frames[:_MOST_FRAMES]):
         found = [box for per_frame in detections if number < len(per_frame) for box in per_frame[number]]
         boxes = "".join(_box(thing, size_px) for thing in found if "box" in thing)
-        url = _thumbnail_url(result.case.content, int(frame["index"]))
+        url = _thumbnail_url(pixels[int(frame["index"])])
         alt = f"{result.case.title}, {result.verdict}"
         time = ""
         if len(frames) > 1:
@@ -166,15 +170,10 @@ def _box(detection: Mapping[str, Any], size_px: tuple[int, int]) -> str:
     return f'<div class="{kind}" style="{style}"><span>{escape(text)}</span></div>'
 
 
-def _thumbnail_url(content: bytes, index: int) -> str:
-    """One frame of the file, upright, as a data: URL."""
-    with Image.open(io.BytesIO(content)) as image:
-        image.seek(index)
-        image.draft("RGB", (_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX))
-        upright = ImageOps.exif_transpose(image).convert("RGBA" if "A" in image.getbands() else "RGB")
-    upright.thumbnail((_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX))
-    shown = Image.new("RGB", upright.size, "white")
-    shown.paste(upright, mask=upright if upright.mode == "RGBA" else None)
+def _thumbnail_url(pixels: Pixels) -> str:
+    """A frame, small, as a data: URL."""
+    shown = Image.fromarray(pixels)
+    shown.thumbnail((_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX))
     out = io.BytesIO()
     shown.save(out, "JPEG", quality=76, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -81,15 +81,57 @@ async def test_an_ack_counts_once_and_only_for_an_event_that_has_its_outcome(
     assert skipped not in consumer._unacked_messages
 
 
-async def test_acks_are_committed_before_faust_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+class Flow:
+    """Notes when it is stopped, as Faust's flow control."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.flow_control = self
+        self._calls = calls
+
+    def suspend(self) -> None:
+        self._calls.append("suspend")
+
+    def clear(self) -> None:
+        self._calls.append("clear")
+
+
+async def test_acks_are_committed_before_faust_forgets_them_those_too_that_come_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def forget(self: Any, revoked: Any) -> None:
-        self.calls.append(f"forget {revoked}")
+        self.calls.append(f"forget {revoked}, left {self._acked}")
+
+    late = [[8], []]
+
+    async def commit(self: Any, *_: Any, **__: Any) -> bool:
+        self.calls.append(f"commit {self._acked[3]}")
+        self._acked[3] = late.pop(0)  # an ack that comes while the commit is on its way
+        return True
 
     monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", forget)
+    monkeypatch.setattr(UnconnectedConsumer, "commit", commit)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "stop_flow", lambda self: self.calls.append("stop"))
     consumer = UnconnectedConsumer()
+    consumer.app = Flow(consumer.calls)
+    consumer._acked = {3: [7]}
     await consumer.on_partitions_revoked({3})
 
-    assert consumer.calls == ["commit", "forget {3}"]
+    stopped, done = ["stop", "suspend", "clear"], ["commit [7]", "commit [8]"]
+    assert consumer.calls == [*stopped, *done, "forget {3}, left {3: []}"]
+
+
+async def test_acks_that_can_not_be_committed_hold_up_no_rebalance(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(self: Any, revoked: Any) -> None:
+        self.calls.append("forget")
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", forget)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "stop_flow", lambda self: None)
+    consumer = UnconnectedConsumer()
+    consumer.app = Flow([])
+    consumer._acked = {3: [7]}
+    await asyncio.wait_for(consumer.on_partitions_revoked({3}), 10)
+
+    assert consumer.calls[-1] == "forget"
 
 
 class CommittingConsumer(UnconnectedConsumer):

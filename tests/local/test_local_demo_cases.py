@@ -54,6 +54,9 @@ def test_each_picture_is_what_its_expected_row_says(cases: list[DemoCase]) -> No
             or case.expected.reason is not None
         ):
             continue
+        if case.path.endswith((".heic", ".mp4")):  # Pillow reads neither
+            assert case.content[4:8] == b"ftyp", case.title
+            continue
         with Image.open(io.BytesIO(case.content)) as image:
             assert f"image/{image.format}".lower() == case.expected.media_type, case.title
             upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
