@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from streamapp.errors import BrokerError
@@ -16,6 +17,10 @@ from streamapp.local.broker import EmbeddedBroker
 from streamapp.local.kafka.broker import KafkaBroker
 from streamapp.local.kafka.jars import fetch_jars, find_java
 from streamapp.settings import Settings, load_settings
+
+# No test fails by the clock: speed is measured under benchmarks/.
+hypothesis.settings.register_profile("streamapp", deadline=None)
+hypothesis.settings.load_profile("streamapp")
 
 
 @pytest.fixture(scope="session")

@@ -156,6 +156,7 @@ _COMMANDS: dict[str, Callable[[str], Picture]] = {
     "chatter": lambda _: _chatter(),
     "open-tacitly": lambda _: _open_and_call_it_broken(),
     "open": lambda _: _answer_in(_errors_of_opening()),
-    "environment": lambda _: _answer_in(dict(os.environ)),
+    # Values are cut, because an answer is no longer than a message may be.
+    "environment": lambda _: _answer_in({name: value[:20] for name, value in os.environ.items()}),
     "pid": lambda _: _answer_in(os.getpid()),
 }
