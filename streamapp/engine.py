@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from streamapp.compose import Composer
 from streamapp.fetch.downloader import Downloader
-from streamapp.media.decode import Limits
 from streamapp.media.sandbox.pool import DecoderPool
 from streamapp.models.ensemble import Ensemble
 from streamapp.models.registry import build_ensemble
@@ -104,12 +103,7 @@ async def open_engine(
         StreamappError: the decoders don't start.
     """
     cpu = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="cpu")
-    decoders = DecoderPool(
-        Limits.from_settings(settings),
-        decoders=settings.decode_threads,
-        timeout_s=settings.decode_timeout_s,
-        memory_mb=settings.decode_memory_mb,
-    )
+    decoders = DecoderPool.from_settings(settings, decoders=settings.decode_threads)
     try:
         # The decoders start while the models load.
         with decoders:

@@ -22,7 +22,6 @@ from streamapp.fetch.steps import Observer, Step, StepKind
 from streamapp.local.display import make_console
 from streamapp.logs import configure_logs
 from streamapp.media import Picture
-from streamapp.media.limits import Limits
 from streamapp.media.sandbox.pool import DecoderPool
 from streamapp.obtain import Obtained, PictureSource
 from streamapp.reasons import Status
@@ -115,12 +114,7 @@ async def _follow_all(settings: Settings, urls: tuple[str, ...], as_json: bool) 
 async def _decoder(settings: Settings, downloader: Downloader) -> AsyncIterator[PictureSource]:
     """The worker's decoding in a process of its own, without models to prepare frames for."""
     cpu = ThreadPoolExecutor(1, thread_name_prefix="cpu")
-    decoders = DecoderPool(
-        Limits.from_settings(settings),
-        decoders=1,
-        timeout_s=settings.decode_timeout_s,
-        memory_mb=settings.decode_memory_mb,
-    )
+    decoders = DecoderPool.from_settings(settings, decoders=1)
     try:
         with decoders:
             # Its start shall not be counted as decoding.

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streamapp.errors import MediaError, StreamappError
 from streamapp.media import Picture
@@ -15,6 +15,9 @@ from streamapp.media.limits import Limits
 from streamapp.media.sandbox.process import DecoderProcess
 from streamapp.media.sandbox.wire import Order
 from streamapp.reasons import Reason
+
+if TYPE_CHECKING:
+    from streamapp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,16 @@ class DecoderPool:
         self._processes: set[DecoderProcess] = set()
         self._is_closed = False
         self._started = 0
+
+    @classmethod
+    def from_settings(cls, settings: "Settings", *, decoders: int) -> Self:
+        """The pool with the limits under "Decode" of the settings; nothing starts yet."""
+        return cls(
+            Limits.from_settings(settings),
+            decoders=decoders,
+            timeout_s=settings.decode_timeout_s,
+            memory_mb=settings.decode_memory_mb,
+        )
 
     @property
     def pids(self) -> set[int]:
