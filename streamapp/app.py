@@ -29,7 +29,7 @@ from streamapp.models.registry import check_weights
 from streamapp.pages import add_pages, open_pages
 from streamapp.policy import Policy, load_policy
 from streamapp.settings import Settings
-from streamapp.topics import ensure_topics, require_topics
+from streamapp.topics import wait_for_topics
 from streamapp.tracing import open_tracing
 from streamapp.watchdog import Pulse, Watchdog
 
@@ -86,7 +86,7 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         self._watchdog().start()
         # Before all else, so that it can be asked what the start waits for.
         await open_pages(self)
-        await _wait_for_broker(self.settings)
+        await wait_for_topics(self.settings, every_s=BROKER_RETRY_S)
         self.is_broker_seen = True
         started_s = time.monotonic()
         engine = await self.add_async_context(self.open_engine(self.settings, self.policy))
@@ -271,20 +271,3 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
 
 def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
-
-
-async def _wait_for_broker(settings: Settings) -> None:
-    """Try until the broker answers; a topic that is missing ends the start.
-
-    Raises:
-        BrokerError: the broker answers, and has not all topics.
-    """
-    while True:
-        try:
-            topics = await ensure_topics(settings, create=False)
-        except BrokerError as exc:
-            logger.warning("%s Trying again in %.0f s.", exc, BROKER_RETRY_S)
-            await asyncio.sleep(BROKER_RETRY_S)
-            continue
-        require_topics(settings, topics)
-        return

@@ -1,12 +1,16 @@
 """How the broker is reached: one place that turns the settings into what aiokafka and Faust want."""
 
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
+from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from faust.auth import SASLCredentials, SSLCredentials
 
 from streamapp.errors import SettingsError
 from streamapp.settings import Settings
+
+LOGIN_REFUSALS = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -47,6 +51,23 @@ def faust_credentials(settings: Settings) -> SASLCredentials | SSLCredentials | 
         mechanism=settings.sasl_mechanism,
         ssl_context=_ssl_context(settings),
     )
+
+
+def require_login(settings: Settings, errors: Iterable[BaseException]) -> None:
+    """Make sure that none of these errors of a connection is the broker's refusal of the login.
+
+    Waiting does not mend that, as it may mend what else keeps a connection from being made.
+
+    Raises:
+        SettingsError: one is; names user and mechanism.
+    """
+    refusal = next((error for error in errors if isinstance(error, LOGIN_REFUSALS)), None)
+    if refusal is not None:
+        raise SettingsError(
+            f"The broker at {settings.brokers} refuses the login of {settings.sasl_username!r} by "
+            f"{settings.sasl_mechanism}: {refusal}. Look at STREAMAPP_SASL_USERNAME, STREAMAPP_SASL_PASSWORD "
+            "and STREAMAPP_SASL_MECHANISM, and at what the broker knows of that user."
+        ) from refusal
 
 
 def _sasl_login(settings: Settings) -> tuple[str, str]:

@@ -3,12 +3,50 @@
 import json
 import logging
 import logging.config
+import threading
+from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from streamapp.records import SourcePosition
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+REPEAT_AFTER_S = 30.0
+# An absent broker makes about ten different records.
+REPEATS_REMEMBERED = 256
+
+
+class RepeatFilter(logging.Filter):
+    """Lets the same record of aiokafka through once in 30 s, with a count of those it left out.
+
+    aiokafka says at each try, some forty times a second, that a broker is away or a topic missing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Of a handler, which several threads write to.
+        self._lock = threading.Lock()
+        # Record → when it was let through, in Unix time, and how many were left out since; the oldest first.
+        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        key = (record.name, record.getMessage())
+        with self._lock:
+            since, left_out = self._seen.get(key, (None, 0))
+            if since is not None and 0 <= record.created - since < REPEAT_AFTER_S:
+                self._seen[key] = (since, left_out + 1)
+                return False
+            self._seen[key] = (record.created, 0)
+            self._seen.move_to_end(key)
+            if len(self._seen) > REPEATS_REMEMBERED:
+                self._seen.popitem(last=False)
+        if since is not None and left_out:
+            record.msg = f"{key[1]} (left out since the last: {left_out})"
+            record.args = ()
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,8 +84,14 @@ def logging_config(level: str, form: Literal["text", "json"] = "text") -> dict[s
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"text": {"format": FORMAT}, "json": {"()": JsonFormatter}},
+        "filters": {"repeats": {"()": RepeatFilter}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": form}
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": form,
+                "filters": ["repeats"],
+            }
         },
         # Faust and mode log every service that starts or stops at INFO.
         "loggers": {

@@ -1,18 +1,24 @@
 """The three topics: what they should be, what the broker has, and creating what is missing."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streamapp.errors import BrokerError
-from streamapp.kafka import client_options
+from streamapp.kafka import client_options, require_login
 from streamapp.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 REQUEST_TIMEOUT_MS = 10_000
+TELL_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
 
     Raises:
         BrokerError: the broker can't be reached, or refuses to create a topic.
+        SettingsError: the broker refuses the login.
     """
     admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
     causes = _Causes()
@@ -60,6 +67,7 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
             await _create(admin, missing, settings)
         after = await _partitions(admin) if missing else before
     except (KafkaError, OSError) as exc:
+        require_login(settings, [exc, *causes.errors])
         cause = "; ".join(causes.found) or repr(exc)
         raise BrokerError(f"The broker at {settings.brokers} does not answer: {cause}.") from exc
     finally:
@@ -86,28 +94,66 @@ def require_topics(settings: Settings, topics: Iterable[TopicState]) -> None:
         )
 
 
+async def wait_for_topics(settings: Settings, *, every_s: float) -> None:
+    """Ask the broker until it answers, and make sure that it has all topics then.
+
+    Raises:
+        BrokerError: it answers, and lacks some.
+        SettingsError: it refuses the login.
+    """
+    began_s = time.monotonic()
+    told_s: float | None = None
+    while True:
+        try:
+            topics = await ensure_topics(settings, create=False)
+        except BrokerError as exc:
+            if told_s is None or time.monotonic() - told_s >= TELL_EVERY_S:
+                logger.warning("%s Asking again every %.0f s.", exc, every_s)
+                told_s = time.monotonic()
+            await asyncio.sleep(every_s)
+            continue
+        require_topics(settings, topics)
+        if told_s is not None:
+            logger.warning(
+                "The broker at %s answers after %.0f s.", settings.brokers, time.monotonic() - began_s
+            )
+        return
+
+
 class _Causes(logging.Filter):
-    """Holds what aiokafka logs while it connects: its error says that no broker answers, its log why."""
+    """Holds what aiokafka logs while it connects: its error says that no broker answers, its log why.
+
+    Attributes:
+        found: the messages, each once.
+        errors: the exceptions that they are about.
+    """
+
+    # Other clients of the process log by the same logger, in other tasks and threads.
+    _holding: ContextVar["_Causes | None"] = ContextVar("causes", default=None)
 
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, None] = {}
+        self.errors: list[BaseException] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep an error once, and let nothing of it through."""
-        if record.levelno < logging.ERROR:
+        if record.levelno < logging.ERROR or self._holding.get() is not self:
             return True
         self.found[record.getMessage().removesuffix(": ")] = None
+        self.errors += [arg for arg in record.args or () if isinstance(arg, BaseException)]
         return False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the errors that are logged meanwhile."""
+        """Hold the errors that are logged meanwhile, by this task."""
         client_log = logging.getLogger("aiokafka")
         client_log.addFilter(self)
+        token = self._holding.set(self)
         try:
             yield
         finally:
+            self._holding.reset(token)
             client_log.removeFilter(self)
 
 

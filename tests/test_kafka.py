@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import AuthProtocol
 
 from streamapp.errors import BrokerError, SettingsError
-from streamapp.kafka import client_options, faust_broker_url, faust_credentials
+from streamapp.kafka import LOGIN_REFUSALS, client_options, faust_broker_url, faust_credentials, require_login
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
@@ -234,3 +235,18 @@ async def test_a_broker_that_another_ca_vouches_for_is_refused_with_the_cause(
             await ensure_topics(settings, create=False)
 
     assert listener.client_name is None
+
+
+@pytest.mark.parametrize("refusal", LOGIN_REFUSALS)
+def test_a_refused_login_is_told_from_what_waiting_mends_and_names_no_password(
+    refusal: type[Exception],
+) -> None:
+    settings = Settings(**LOGIN)
+    away = [KafkaConnectionError("away"), OSError("refused"), NodeNotReadyError("away")]
+    require_login(settings, away)
+    with pytest.raises(
+        SettingsError, match=r"refuses the login of 'moderation' by SCRAM-SHA-512: .*why"
+    ) as caught:
+        require_login(settings, [*away, refusal("why")])
+
+    assert PASSWORD not in str(caught.value)

@@ -1,9 +1,12 @@
 """What a process of ours writes to stderr."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
+
+from streamapp.logs import REPEAT_AFTER_S, REPEATS_REMEMBERED, RepeatFilter
 
 LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
 
@@ -85,3 +88,60 @@ def test_a_json_record_has_its_exception() -> None:
 
     assert entry["message"] == "in a test"
     assert "ZeroDivisionError: division by zero" in str(entry["exception"])
+
+
+def record(message: str, at_s: float, name: str = "aiokafka.producer.sender") -> logging.LogRecord:
+    made = logging.LogRecord(name, logging.ERROR, __file__, 1, "Error: %s", (message,), None)
+    made.created = at_s
+    return made
+
+
+def test_what_aiokafka_says_again_and_again_is_written_every_30_s_with_a_count() -> None:
+    repeats = RepeatFilter()
+    records = [record("away", at_s=tenth / 10) for tenth in range(700)]
+    written = [one.getMessage() for one in records if repeats.filter(one)]
+
+    assert REPEAT_AFTER_S == 30.0
+    assert written == [
+        "Error: away",
+        "Error: away (left out since the last: 299)",
+        "Error: away (left out since the last: 299)",
+    ]
+
+
+def test_other_records_and_other_loggers_are_not_held_up_by_a_repeated_one() -> None:
+    repeats = RepeatFilter()
+    assert repeats.filter(record("away", 0.0))
+    assert not repeats.filter(record("away", 1.0))
+    assert repeats.filter(record("back", 1.0))
+    assert repeats.filter(record("away", 1.0, "aiokafka"))
+    assert all(repeats.filter(record("same", 1.0, "streamapp.app")) for _ in range(5))
+    # A clock that was set back silences nothing.
+    assert repeats.filter(record("away", -5.0))
+
+
+def test_a_repeated_record_that_came_once_in_30_s_has_no_count() -> None:
+    repeats = RepeatFilter()
+    again = record("away", 31.0)
+    assert repeats.filter(record("away", 0.0)) and repeats.filter(again)
+
+    assert again.getMessage() == "Error: away"
+
+
+def test_only_so_many_records_are_remembered() -> None:
+    repeats = RepeatFilter()
+    for number in range(10 * REPEATS_REMEMBERED):
+        repeats.filter(record(str(number), 0.0))
+
+    assert len(repeats._seen) == REPEATS_REMEMBERED
+    # The newest are.
+    assert not repeats.filter(record(str(10 * REPEATS_REMEMBERED - 1), 1.0))
+    assert repeats.filter(record("0", 1.0))
+
+
+def test_a_process_of_ours_writes_a_repeated_record_once() -> None:
+    lines = stderr_of(
+        "import logging; from streamapp.logs import configure_logs; configure_logs('INFO')\n"
+        "for _ in range(1000): logging.getLogger('aiokafka.conn').error('Unable to connect to %s', 'kafka')"
+    )
+    assert len(lines) == 1

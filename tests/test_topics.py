@@ -1,13 +1,14 @@
 """The three topics on the embedded broker."""
 
+import asyncio
 import logging
 
 import pytest
 
 from streamapp.errors import BrokerError
-from streamapp.local.broker import free_port
+from streamapp.local.broker import EmbeddedBroker, free_port
 from streamapp.settings import Settings
-from streamapp.topics import TopicState, ensure_topics, require_topics
+from streamapp.topics import TopicState, ensure_topics, require_topics, wait_for_topics
 
 
 async def test_missing_topics_are_created_with_the_partitions_of_the_setting(
@@ -64,3 +65,35 @@ async def test_each_of_several_brokers_says_why_it_does_not_answer() -> None:
         await ensure_topics(Settings(brokers=",".join(addresses)))
 
     assert all(f'"{address}"' in str(caught.value) for address in addresses)
+
+
+async def test_a_broker_is_waited_for_and_told_once_and_its_missing_topics_end_the_wait(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    settings = Settings(brokers=f"127.0.0.1:{port}")
+    waiting = asyncio.create_task(wait_for_topics(settings, every_s=0.05))
+    # Several tries, of which the first says that it waits.
+    done, _ = await asyncio.wait([waiting], timeout=1.0)
+    assert not done
+    broker = EmbeddedBroker(port)
+    try:
+        await asyncio.to_thread(broker.start)
+        with pytest.raises(BrokerError, match="has no topic modify_user"):
+            await asyncio.wait_for(waiting, 30)
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+    assert caplog.text.count("does not answer") == 1
+
+
+async def test_what_other_clients_log_while_one_connects_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    looking = asyncio.create_task(ensure_topics(Settings(brokers=f"127.0.0.1:{free_port()}")))
+    while not looking.done():
+        logging.getLogger("aiokafka").error("of another client")
+        await asyncio.sleep(0)
+    with pytest.raises(BrokerError) as caught:
+        looking.result()
+
+    assert set(caplog.messages) == {"of another client"}
+    assert "another client" not in str(caught.value)

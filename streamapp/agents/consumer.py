@@ -1,4 +1,4 @@
-"""Faust's Kafka consumer, with two of its waits mended (reference: faust-streaming 0.15.3)."""
+"""Faust's Kafka consumer, with its waits and its end mended (reference: faust-streaming 0.15.3)."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,21 @@ from faust.transport.drivers import aiokafka as faust_aiokafka
 logger = logging.getLogger(__name__)
 
 COMMIT_RETRY_S = 0.1
+
+
+class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
+    """Ends while the broker is away, too."""
+
+    async def on_thread_stop(self) -> None:
+        """Close aiokafka's consumer, whatever its fetches are at.
+
+        It awaits those that it has cancelled, and one that waits for its next try raises that (0.14.0):
+        Faust would never learn that its thread has ended.
+        """
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            await self._consumer._client.close()
 
 
 class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust is untyped
@@ -31,6 +46,9 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         super().__init__(*args, **kwargs)
         self._with_outcome: set[tuple[Any, int]] = set()
         self.last_commit_at = time.time()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def permit_ack(self, message: Any) -> None:
         """Note that the broker has the message's outcome: only then an ack of it counts."""

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from source_events import Message
 
-from streamapp.agents.consumer import BoundedConsumer
+from streamapp.agents.consumer import BoundedConsumer, ConsumerThread
 
 
 class UnconnectedConsumer(BoundedConsumer):
@@ -178,3 +179,26 @@ async def test_before_the_start_there_is_no_broker_no_partition_and_no_lag() -> 
     consumer._thread = None
 
     assert (consumer.has_broker, consumer.partitions, consumer.lags()) == (False, None, {})
+
+
+async def test_the_consumers_thread_ends_although_a_fetch_waited_for_its_next_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def stop_as_aiokafka_does(self: Any) -> None:
+        fetch = asyncio.create_task(asyncio.sleep(3600))
+        await asyncio.sleep(0)
+        fetch.cancel()
+        await fetch
+
+    class Client:
+        is_closed = False
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+    monkeypatch.setattr(faust_aiokafka.AIOKafkaConsumerThread, "on_thread_stop", stop_as_aiokafka_does)
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer = SimpleNamespace(_client=Client())
+    await thread.on_thread_stop()
+
+    assert thread._consumer._client.is_closed

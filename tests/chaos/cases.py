@@ -146,7 +146,7 @@ CASES: tuple[Case, ...] = (
     Case("broker_kill", "broker SIGKILL and restart on its data", 10, broker_killed, only_kafka=_MEMORY_ONLY),
     Case(
         "broker_away",
-        "broker away for 3 minutes",
+        "broker away for 3 minutes; the same workers go on",
         2,
         broker_away(180.0),
         terms=Terms(has_pages=True, rate_per_s=30.0),

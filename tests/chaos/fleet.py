@@ -107,7 +107,11 @@ class Fleet:
 
     async def ready(self) -> list[bool]:
         """What /ready says, of each living worker; one that does not answer is not ready."""
-        return [await _is_ready(self._ports[worker]) for worker in self.alive]
+        return [await _is_green(self._ports[worker], "ready") for worker in self.alive]
+
+    async def live(self) -> list[bool]:
+        """What /live says, likewise."""
+        return [await _is_green(self._ports[worker], "live") for worker in self.alive]
 
     async def until_assigned(self, timeout_s: float = 90.0) -> None:
         """Wait until the living workers share all partitions.
@@ -137,13 +141,13 @@ def owned(worker: WorkerProcess) -> set[int]:
     return set(map(int, PARTITION.findall(found[-1]))) if found else set()
 
 
-async def _is_ready(port: int) -> bool:
-    """Whether the worker whose pages are on this port says that it is ready."""
+async def _is_green(port: int, page: str) -> bool:
+    """Whether this page of the worker whose pages are on this port says that all holds."""
     timeout = aiohttp.ClientTimeout(total=2.0)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"http://127.0.0.1:{port}/ready") as answer,
+            session.get(f"http://127.0.0.1:{port}/{page}") as answer,
         ):
             return answer.status == 200
     except (aiohttp.ClientError, OSError, TimeoutError):

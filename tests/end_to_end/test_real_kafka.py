@@ -51,16 +51,17 @@ async def test_a_killed_broker_loses_nothing_and_the_worker_goes_on_by_itself(
     async with PictureServer({"a.jpg": jpeg()}) as server:
         values = [event(user, server.url_of("a.jpg")) for user in range(EVENTS)]
         async with OutcomeReader(settings) as reader:
-            sources = {source async for _, source in send_values(settings, values)}
+            sources = {source async for _, source in send_values(settings, values[: EVENTS // 2])}
             with WorkerProcess(kafka_variables, tmp_path) as worker:
                 async with asyncio.timeout(90):
                     while len(counts) < EVENTS // 3:
                         for outcome in await reader.read(0.2):
                             count(outcome)
                         worker.check()
+                # The rest only now: so there is work left, however fast the worker and late this reader.
+                sources |= {source async for _, source in send_values(settings, values[EVENTS // 2 :])}
                 await asyncio.to_thread(kafka_broker.kill)
                 await asyncio.to_thread(kafka_broker.start)
-                assert len(counts) < EVENTS, "The broker was to be killed half-way."
                 left = sources - set(counts)
                 overdue = await reader.collect(left, timeout_s=90, on_outcome=count, check=worker.check)
                 assert not overdue, (
@@ -88,3 +89,22 @@ async def test_a_worker_that_the_group_refuses_for_good_ends_and_says_why(
 
     assert "keeps this worker out of the group" in worker.log
     assert "InvalidSessionTimeoutError" in worker.log
+
+
+async def test_a_worker_that_is_stopped_while_the_broker_is_away_ends_in_order(
+    kafka_variables: dict[str, str], kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    settings = load_settings(kafka_variables)
+    await ensure_topics(settings)
+    with WorkerProcess(kafka_variables, tmp_path) as worker:
+        removed = [source async for _, source in send_values(settings, [event(1, None)])]
+        assert not await wait_until_committed(settings, removed, timeout_s=60), worker.log
+        await asyncio.to_thread(kafka_broker.kill)
+        try:
+            async with asyncio.timeout(60):
+                while "Failed fetch messages" not in worker.log:
+                    await asyncio.sleep(0.1)
+            worker.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(worker.process.wait, 60) == 0, worker.log[-3000:]
+        finally:
+            await asyncio.to_thread(kafka_broker.start)

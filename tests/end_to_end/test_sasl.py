@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from PIL import Image
 from workers import WorkerProcess, event
 
-from streamapp.errors import BrokerError
+from streamapp.errors import SettingsError
 from streamapp.local.kafka.broker import KafkaBroker
 from streamapp.local.kafka.properties import Security
 from streamapp.local.outcomes import Outcome, OutcomeReader, wait_until_committed
@@ -135,6 +135,32 @@ async def test_a_wrong_password_is_told_as_what_it_is(
     login: dict[str, str], mechanism: str, cause: str
 ) -> None:
     wrong = {"STREAMAPP_SASL_MECHANISM": mechanism, "STREAMAPP_SASL_PASSWORD": "hunter2"}
-    with pytest.raises(BrokerError, match=f"SaslAuthenticationFailed: .*{cause}") as caught:
+    with pytest.raises(
+        SettingsError, match=f"refuses the login of '{USER}' by {mechanism}: .*{cause}"
+    ) as caught:
         await ensure_topics(load_settings(login | wrong))
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_listener_that_knows_no_logins_is_told_as_what_it_is(
+    login: dict[str, str], secure_broker: KafkaBroker, certificates: Path
+) -> None:
+    client = str(certificates / "client.pem")
+    variables = login | {
+        "STREAMAPP_BROKERS": secure_broker.ssl_bootstrap_servers,
+        "STREAMAPP_SSL_CERT_FILE": client,
+        "STREAMAPP_SSL_KEY_FILE": client,
+    }
+    with pytest.raises(SettingsError, match=f"refuses the login of '{USER}'"):
+        await ensure_topics(load_settings(variables))
+
+
+async def test_a_worker_with_a_wrong_password_ends_and_says_why(
+    login: dict[str, str], tmp_path: Path
+) -> None:
+    with WorkerProcess(login | {"STREAMAPP_SASL_PASSWORD": "hunter2"}, tmp_path) as worker:
+        assert await asyncio.to_thread(worker.process.wait, 60) == 1, worker.log
+
+    assert f"refuses the login of '{USER}' by SCRAM-SHA-512" in worker.log
+    assert "does not answer" not in worker.log
+    assert "hunter2" not in worker.log
