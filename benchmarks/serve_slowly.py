@@ -1,6 +1,7 @@
-"""Serves a folder's files on loopback, each after a delay: `python serve_slowly.py FOLDER SECONDS [RATE]`.
+"""Serves a folder's files on loopback, each after a delay: `python serve_slowly.py FOLDER SECONDS`.
 
-With a rate, in bytes per second, each connection gets no more. Prints one line, the base URL, when it
+`PUT /rate` with a number of bytes per second slows every connection down to that, those that are being
+answered too, and with nothing lets them go on as fast as they can. Prints one line, the base URL, when it
 listens.
 """
 
@@ -11,20 +12,54 @@ from pathlib import Path
 from aiohttp import web
 
 STEP_S = 0.25
+# Of a file that is sent as fast as possible: how soon it notices that it is to be slow.
+STEP_BYTES = 1_000_000
 
 
-async def serve(folder: Path, delay_s: float, bytes_per_s: float | None = None) -> None:
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+class SlowServer:
+    """Files from memory, and how fast they go out.
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(delay_s)
-        content = files[request.match_info["name"]]
-        if bytes_per_s is None:
+    Attributes:
+        bytes_per_s: of each connection; None: as fast as it goes.
+    """
+
+    def __init__(self, folder: Path, delay_s: float) -> None:
+        self._files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        self._delay_s = delay_s
+        self.bytes_per_s: int | None = None
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The file of that name."""
+        await asyncio.sleep(self._delay_s)
+        content = memoryview(self._files[request.match_info["name"]])
+        if self.bytes_per_s is None and len(content) <= STEP_BYTES:
             return web.Response(body=content, content_type="image/jpeg")
-        return await _trickle(request, content, int(bytes_per_s * STEP_S))
+        response = web.StreamResponse(
+            headers={"Content-Length": str(len(content)), "Content-Type": "image/jpeg"}
+        )
+        await response.prepare(request)
+        at = 0
+        while at < len(content):
+            rate = self.bytes_per_s
+            step = STEP_BYTES if rate is None else max(1, int(rate * STEP_S))
+            await response.write(content[at : at + step])
+            at += step
+            if rate is not None:
+                await asyncio.sleep(STEP_S)
+        return response
 
+    async def set_rate(self, request: web.Request) -> web.Response:
+        """Change the rate of every connection."""
+        text = await request.text()
+        self.bytes_per_s = int(text) if text else None
+        return web.Response()
+
+
+async def serve(folder: Path, delay_s: float) -> None:
+    server = SlowServer(folder, delay_s)
     app = web.Application()
-    app.router.add_get("/{name}", answer)
+    app.router.add_put("/rate", server.set_rate)
+    app.router.add_get("/{name}", server.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
@@ -32,15 +67,5 @@ async def serve(folder: Path, delay_s: float, bytes_per_s: float | None = None) 
     await asyncio.Event().wait()
 
 
-async def _trickle(request: web.Request, content: bytes, step_bytes: int) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Length": str(len(content))})
-    await response.prepare(request)
-    view = memoryview(content)
-    for start in range(0, len(content), step_bytes):
-        await response.write(view[start : start + step_bytes])
-        await asyncio.sleep(STEP_S)
-    return response
-
-
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), *map(float, sys.argv[2:4])))
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2])))

@@ -1,26 +1,29 @@
 """Events/s of the stream engine alone, beside plain aiokafka on the same broker in the same run.
 
 Real broker (the embedded one), real Faust worker, window, acks, rows; what is left out is fetching and
-the models' own work. What metrics cost is in it too: the same worker without them, and with them and
-Prometheus asking every second. Prints one JSON line.
+the models' own work. Prints one JSON line.
 
-    python benchmarks/stream.py [--events 40000] [--runs 3]
+What metrics cost is in it too (`metrics`): a worker of its own in each run goes on with them and without
+them in turns, some forty stretches of events each, side by side, so that what the machine does besides falls
+on both alike. `ratio` compares the medians of all stretches with and without; `ratio_of_neighbours` is the
+median of the ratios of those side by side, and lies with 95 % certainty in `interval_95`, which more runs
+make narrower. On a busy machine the CPU time per event says more than the events/s.
+
+    python benchmarks/stream.py [--events 40000] [--runs 3] [--only-metrics]
 """
 
 import argparse
 import asyncio
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +31,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from machine import machine_facts
 
 from streamapp.local.broker import EmbeddedBroker, free_port
+from streamapp.local.kafka.broker import KafkaBroker
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
 PARTITIONS = 8
-SCRAPE_EVERY_S = 1.0
-# Name → models, whether metrics are kept, whether they are asked for.
-WORKERS = {
-    "no_model": (0, True, False),
-    "one_free_model": (1, True, False),
-    "without_metrics": (1, False, False),
-    "scraped": (1, True, True),
-}
+# Name → models.
+WORKERS = {"no_model": 0, "one_free_model": 1}
+METRICS_ROUNDS = 40
+FIGURES = ("events_per_s", "cpu_us_per_event")
 # As long as a real row: about 1.8 kB.
 ROW = b"x" * 1800
 EVENT = {
@@ -56,7 +56,7 @@ EVENT = {
 }
 
 
-def variables(broker: EmbeddedBroker) -> dict[str, str]:
+def variables(broker: EmbeddedBroker | KafkaBroker) -> dict[str, str]:
     name = uuid.uuid4().hex[:8]
     return {
         "STREAMAPP_BROKERS": broker.bootstrap_servers,
@@ -87,6 +87,13 @@ async def fill(settings: Settings, events: int) -> None:
             await asyncio.gather(*sent)
 
 
+def filled(broker: EmbeddedBroker, events: int) -> dict[str, str]:
+    """The environment of a worker that has so many events before it."""
+    environment = variables(broker)
+    asyncio.run(fill(load_settings(environment), events))
+    return environment
+
+
 async def plain(settings: Settings, events: int) -> dict[str, Any]:
     """The least that a program can do: getmany, send a row's bytes for each event, await, commit."""
     consumer = AIOKafkaConsumer(
@@ -115,40 +122,17 @@ async def plain(settings: Settings, events: int) -> dict[str, Any]:
     return {"events_per_s": round(done / wall_s), "cpu_us_per_event": round(cpu_s / done * 1e6)}
 
 
-@contextmanager
-def scraping(port: int) -> Iterator[None]:
-    """Ask for the worker's metrics every second, as long as there is a worker that answers."""
-    is_over = threading.Event()
-
-    def scrape() -> None:
-        while not is_over.wait(SCRAPE_EVERY_S):
-            with suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
-def worker(
-    environment: dict[str, str], events: int, models: int, has_metrics: bool, is_scraped: bool
-) -> dict[str, Any]:
-    """Our worker on the same events."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder, scraping(port):
+def worker(environment: dict[str, str], events: int, models: int, metrics_rounds: int = 0) -> dict[str, Any]:
+    """Our worker on the same events; with rounds the figures of its stretches, with and without metrics."""
+    with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "faust", "-A", "stream_worker", "worker"]
-        command += [] if is_scraped else ["--without-web"]
         extra = {
             "STREAM_EVENTS": str(events),
             "STREAM_FIGURES": str(figures),
             "STREAM_MODELS": str(models),
-            "STREAM_METRICS": str(int(has_metrics)),
-            "STREAMAPP_WEB_PORT": str(port),
+            "STREAM_METRICS_ROUNDS": str(metrics_rounds),
+            "STREAMAPP_WEB_PORT": str(free_port()),
             "PYTHONPATH": str(Path(__file__).parent),
         }
         run = subprocess.run(
@@ -164,45 +148,70 @@ def worker(
         return dict(json.loads(figures.read_text()))
 
 
+def measure(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Name → the figures of every run; of metrics those of every stretch."""
+    results: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for _ in range(arguments.runs):
+        with EmbeddedBroker() as broker:
+            for name, models in {} if arguments.only_metrics else WORKERS.items():
+                environment = filled(broker, arguments.events)
+                if not models:
+                    settings = load_settings(environment)
+                    results["plain_aiokafka"].append(asyncio.run(plain(settings, arguments.events)))
+                results[name].append(worker(environment, arguments.events, models))
+            environment = filled(broker, arguments.events)
+            stretches = worker(environment, arguments.events, 1, METRICS_ROUNDS)
+            for name, found in stretches.items():
+                results[name] += found
+    return results
+
+
 def median(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def metrics_overhead(
+    with_them: list[dict[str, Any]], without: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Figure → with metrics : without, of the medians and of neighbours."""
+    found = {}
+    for name in FIGURES:
+        ratios = [a[name] / b[name] for a, b in zip(with_them, without, strict=True)]
+        found[name] = {
+            "ratio": round(median(with_them)[name] / median(without)[name], 3),
+            "ratio_of_neighbours": round(statistics.median(ratios), 3),
+            "interval_95": [round(ratio, 3) for ratio in median_interval(ratios)],
+        }
+    return found
+
+
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """Where the median lies with 95 % certainty, by the order of the values alone (binomial)."""
+    ordered, middle = sorted(values), len(values) / 2
+    reach = 0.98 * math.sqrt(len(values))
+    return ordered[max(0, int(middle - reach))], ordered[min(len(values), math.ceil(middle + reach)) - 1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only-metrics", action="store_true", help="nothing but what metrics cost")
     arguments = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in ("plain_aiokafka", *WORKERS)}
-    for _ in range(arguments.runs):
-        with EmbeddedBroker() as broker:
-            for name, options in WORKERS.items():
-                environment = variables(broker)
-                settings = load_settings(environment)
-                asyncio.run(fill(settings, arguments.events))
-                if name == "no_model":
-                    results["plain_aiokafka"].append(asyncio.run(plain(settings, arguments.events)))
-                results[name].append(worker(environment, arguments.events, *options))
+    results = measure(arguments)
     medians = {name: median(runs) for name, runs in results.items()}
-    print(
-        json.dumps(
-            {
-                "benchmark": "stream",
-                "events": arguments.events,
-                "partitions": PARTITIONS,
-                "runs": arguments.runs,
-                **medians,
-                "ratio_to_plain": round(
-                    medians["one_free_model"]["events_per_s"] / medians["plain_aiokafka"]["events_per_s"], 3
-                ),
-                "scraped_to_without_metrics": {
-                    name: round(medians["scraped"][name] / medians["without_metrics"][name], 3)
-                    for name in ("events_per_s", "cpu_us_per_event")
-                },
-                **machine_facts("faust-streaming", "aiokafka", "uvloop"),
-            }
-        )
-    )
+    line = {
+        "benchmark": "stream",
+        "events": arguments.events,
+        "partitions": PARTITIONS,
+        "runs": arguments.runs,
+        **medians,
+        "metrics": metrics_overhead(results["with_metrics"], results["without_metrics"]),
+    }
+    if not arguments.only_metrics:
+        ours, plain_rate = (medians[name]["events_per_s"] for name in ("one_free_model", "plain_aiokafka"))
+        line["ratio_to_plain"] = round(ours / plain_rate, 3)
+    print(json.dumps(line | machine_facts("faust-streaming", "aiokafka", "uvloop")))
 
 
 if __name__ == "__main__":

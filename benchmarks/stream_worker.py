@@ -1,9 +1,11 @@
 """The worker of `stream.py`: the real app with an engine that costs nothing. Run by it through Faust.
 
-Ends by itself after STREAM_EVENTS events and writes its figures to the file STREAM_FIGURES.
+Ends by itself after STREAM_EVENTS events and writes its figures to the file STREAM_FIGURES; with
+STREAM_METRICS_ROUNDS above 0 those of about so many stretches with metrics and as many without.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import time
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import mode.loop
 import numpy as np
 
@@ -27,6 +30,9 @@ from streamapp.obtain import Content, Obtained
 from streamapp.policy import Policy
 from streamapp.settings import Settings, load_settings
 
+observe = Histogram.observe
+# Half of the time there are metrics, in stretches that are shorter: about once a second of it.
+ASK_EVERY_S = 1.6
 EVENTS = int(os.environ["STREAM_EVENTS"])
 PICTURE = Picture("00" * 32, "image/png", 9, 4, 4, (Frame(np.zeros((4, 4, 3), np.uint8)),))
 
@@ -83,9 +89,6 @@ async def open_free_engine(settings: Settings, policy: Policy) -> AsyncIterator[
             yield Engine(FreeSource(ensemble), ensemble, composer)  # type: ignore[arg-type]  # a source by its one method
 
 
-if os.environ["STREAM_METRICS"] == "0":
-    Histogram.observe = lambda self, value: None  # type: ignore[method-assign]  # the worker without them
-
 mode.loop.use(os.environ.get("STREAM_LOOP", "uvloop"))
 app = create_app(load_settings(), open_free_engine)
 
@@ -95,14 +98,56 @@ async def measure() -> None:
     """Write the figures once every event has its outcome, then stop the worker."""
     while not getattr(app, "intake", None) or app.intake.outcomes.total() == 0:
         await asyncio.sleep(0.001)
-    start, cpu, first = time.perf_counter(), time.process_time(), app.intake.outcomes.total()
-    while app.intake.outcomes.total() < EVENTS:
-        await asyncio.sleep(0.01)
-    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
-    figures = {
-        "events_per_s": round((EVENTS - first) / wall_s),
-        "cpu_us_per_event": round(cpu_s / (EVENTS - first) * 1e6),
-    }
+    rounds = int(os.environ["STREAM_METRICS_ROUNDS"])
+    figures = await metrics_in_turns(rounds) if rounds else await until(EVENTS)
     Path(os.environ["STREAM_FIGURES"]).write_text(json.dumps(figures))
     await app.stop()
     os._exit(0)
+
+
+async def until(events: int) -> dict[str, int]:
+    """Events/s and CPU time per event from now until so many have their outcome."""
+    start, cpu, first = time.perf_counter(), time.process_time(), app.intake.outcomes.total()
+    while app.intake.outcomes.total() < events:
+        await asyncio.sleep(0.005)
+    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    done = app.intake.outcomes.total() - first
+    return {"events_per_s": round(done / wall_s), "cpu_us_per_event": round(cpu_s / done * 1e6)}
+
+
+async def metrics_in_turns(rounds: int) -> dict[str, list[dict[str, int]]]:
+    """As many stretches of events with metrics as without, side by side: with, without, without, with, …
+
+    With: kept, and asked for, by this process itself, whose cost counts as theirs. Without: no histogram,
+    which is what costs something for each event, and nobody asks.
+    """
+    found: dict[str, list[dict[str, int]]] = {"with_metrics": [], "without_metrics": []}
+    has_metrics = asyncio.Event()
+    asking = asyncio.create_task(ask_for_metrics(has_metrics))
+    # The first events are slower: those of a worker that has just begun.
+    await until(EVENTS // 10)
+    size = (EVENTS - app.intake.outcomes.total()) // (2 * rounds)
+    for turn in itertools.count():
+        end = app.intake.outcomes.total() + size
+        if end > EVENTS:
+            break
+        if asking.done():
+            await asking
+        is_with = turn % 4 in (0, 3)
+        Histogram.observe = observe if is_with else lambda self, value: None  # type: ignore[method-assign]
+        (has_metrics.set if is_with else has_metrics.clear)()
+        found["with_metrics" if is_with else "without_metrics"].append(await until(end))
+    whole = min(map(len, found.values()))
+    return {name: stretches[:whole] for name, stretches in found.items()}
+
+
+async def ask_for_metrics(has_metrics: asyncio.Event) -> None:
+    """As Prometheus does, more than once for each second in which there are metrics."""
+    url = f"http://127.0.0.1:{os.environ['STREAMAPP_WEB_PORT']}/metrics"
+    async with aiohttp.ClientSession() as session:
+        while True:
+            await has_metrics.wait()
+            async with session.get(url) as response:
+                response.raise_for_status()
+                await response.read()
+            await asyncio.sleep(ASK_EVERY_S)

@@ -17,6 +17,8 @@ from streamapp.topics import ensure_topics, require_topics
 
 REQUEST_TIMEOUT_MS = 10_000
 POLL_MS = 500
+# A seek takes effect once the fetch that is under way has its answer: at the end of a topic, after so long.
+FETCH_WAIT_MS = 100
 # Longest time without a record while there are more to read.
 STALLED_AFTER_S = 30.0
 # Records of several producers stand in a partition side by side: their times are in order only up to this.
@@ -75,6 +77,7 @@ async def open_reader(settings: Settings, names: Collection[str]) -> AsyncIterat
         enable_auto_commit=False,
         # What retention deletes while it is read leads to the oldest record that is left, not to the end.
         auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **client_options(settings),
     )

@@ -113,8 +113,9 @@ def read_plan(run: str, group: str, committed: Mapping[int, tuple[int, str]]) ->
         notes = {number: msgspec.json.decode(note, type=_Note) for number, (_, note) in committed.items()}
     except (msgspec.DecodeError, UnicodeError) as exc:
         raise BrokerError(
-            f"The offsets of the group {group!r} carry no plan of a backfill: choose another --run. "
-            "(The embedded broker keeps none, so that no run goes on there.)"
+            f"The offsets of the group {group!r} carry no plan of a backfill: the group is someone else's, "
+            "or the broker keeps no metadata of offsets, as the embedded one, where no run goes on. Nothing "
+            "was done; begin another --run with --from or --offsets."
         ) from exc
     one = next(iter(notes.values()))
     return Plan(

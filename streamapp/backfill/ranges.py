@@ -1,14 +1,12 @@
 """What a backfill is asked to re-read, and what that comes to in offsets. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from streamapp.errors import BrokerError
+from streamapp.offsets import PartitionOffsets
 from streamapp.reading import OffsetRange
-
-_OFFSETS = re.compile(r"(?P<partition>\d{1,9}):(?P<first>\d{1,18})(?P<to>-(?P<last>\d{1,18})?)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +22,6 @@ class TimeSpan:
 
     def __str__(self) -> str:
         return f"from {self.start.isoformat()} to {self.end.isoformat() if self.end else 'now'}"
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionOffsets:
-    """Offsets of one partition.
-
-    Attributes:
-        last: the last of them; None: up to what the partition holds when the backfill begins.
-    """
-
-    partition: int
-    first: int
-    last: int | None
-
-    def __str__(self) -> str:
-        return f"{self.partition}:{self.first}-{'' if self.last is None else self.last}"
 
 
 Asked = TimeSpan | tuple[PartitionOffsets, ...]
@@ -67,22 +49,6 @@ def time_span(start: datetime, end: datetime | None, now: datetime) -> TimeSpan:
     if end is not None and end <= start:
         raise ValueError(f"--to {end.isoformat()} is not after --from {start.isoformat()}.")
     return TimeSpan(start, end)
-
-
-def parse_offsets(text: str) -> PartitionOffsets:
-    """Read ``PARTITION:FROM-TO`` (both offsets included), ``PARTITION:FROM-`` or ``PARTITION:OFFSET``.
-
-    Raises:
-        ValueError: the text is none of these, or TO is below FROM.
-    """
-    found = _OFFSETS.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is none of PARTITION:FROM-TO, PARTITION:FROM- and PARTITION:OFFSET.")
-    first = int(found["first"])
-    last = first if found["to"] is None else int(found["last"]) if found["last"] else None
-    if last is not None and last < first:
-        raise ValueError(f"{text!r} ends before it begins.")
-    return PartitionOffsets(int(found["partition"]), first, last)
 
 
 def check_partitions_once(asked: Sequence[PartitionOffsets]) -> None:

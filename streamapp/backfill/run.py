@@ -12,12 +12,12 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from streamapp.agents.publish import Publisher
-from streamapp.backfill.pace import Pace
 from streamapp.backfill.plan import Plan
 from streamapp.backfill.selection import Selection
 from streamapp.backfill.source import Source
 from streamapp.engine import Engine
 from streamapp.errors import BrokerError, DeadLetterReason, EventError
+from streamapp.pace import Pace
 from streamapp.records import Event, ResultRow, SourcePosition, read_event
 from streamapp.settings import Settings
 from streamapp.window import OffsetWindow, Ticket

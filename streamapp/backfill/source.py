@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.backfill.plan import Plan
 from streamapp.backfill.ranges import Asked, TimeSpan, ranges_of_offsets
 from streamapp.errors import BrokerError
+from streamapp.group_offsets import committed_offsets
 from streamapp.kafka import client_options
 from streamapp.reading import (
     EVER,
@@ -29,7 +29,6 @@ from streamapp.topics import ensure_topics, require_topics
 logger = logging.getLogger(__name__)
 
 COMMIT_TIMEOUT_S = 10.0
-_COORDINATOR_RETRY_S = 0.2
 
 
 class Source:
@@ -98,14 +97,7 @@ class Source:
         Raises:
             BrokerError: the broker does not answer.
         """
-        admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(self._settings))
-        try:
-            with read_errors(self._settings):
-                await admin.start()
-                async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
-                    found = await _committed(admin, self.group, list(self._places.values()))
-        finally:
-            await admin.close()
+        found = await committed_offsets(self._settings, self.group, self._places.values())
         return {place.partition: (at.offset, at.metadata) for place, at in found.items() if at.offset >= 0}
 
     async def commit(self, offsets: Mapping[int, int], plan: Plan) -> None:
@@ -123,6 +115,15 @@ class Source:
                 f"The broker at {self._settings.brokers} does not commit the offsets of {self.group!r}: "
                 f"{exc!r}."
             ) from exc
+
+    async def keeps(self, plan: Plan) -> bool:
+        """Whether the broker has kept the plan that was committed; the embedded one keeps offsets only.
+
+        Raises:
+            BrokerError: the broker does not answer.
+        """
+        found = await self.committed()
+        return all(number in found and found[number][1] == plan.note(number) for number in plan.done)
 
     async def records(self, ranges: Mapping[int, OffsetRange]) -> AsyncGenerator[list[ConsumerRecord], None]:
         """The records of these ranges, each partition's in order, a fetch at a time.
@@ -171,20 +172,3 @@ async def open_source(settings: Settings, group: str) -> AsyncIterator[Source]:
         yield Source(consumer, settings, group)
     finally:
         await consumer.stop()
-
-
-async def _committed(
-    admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]
-) -> dict[TopicPartition, OffsetAndMetadata]:
-    while True:
-        try:
-            # Asked for by name: the embedded broker's answer to "all partitions" can't be parsed.
-            found: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(
-                group, partitions=places
-            )
-            return found
-        except KafkaError as exc:
-            # A group that is asked for the first time has no coordinator for a moment.
-            if not exc.retriable:
-                raise
-            await asyncio.sleep(_COORDINATOR_RETRY_S)

@@ -18,15 +18,9 @@ from rich.console import Console
 
 from streamapp.agents.publish import Publisher
 from streamapp.backfill.display import backfill_progress, show_end, show_plan
-from streamapp.backfill.pace import Pace
 from streamapp.backfill.plan import Plan
 from streamapp.backfill.planning import Request, find_plan, group_of
-from streamapp.backfill.ranges import (
-    Asked,
-    check_partitions_once,
-    parse_offsets,
-    time_span,
-)
+from streamapp.backfill.ranges import Asked, check_partitions_once, time_span
 from streamapp.backfill.run import Backfill, publish_errors
 from streamapp.backfill.selection import Selection, select
 from streamapp.backfill.source import Source, open_source
@@ -35,6 +29,8 @@ from streamapp.cli.moment import Moment
 from streamapp.engine import open_engine
 from streamapp.local.display import make_console, step
 from streamapp.logs import configure_logs
+from streamapp.offsets import parse_offsets
+from streamapp.pace import Pace
 from streamapp.policy import load_policy
 from streamapp.reasons import Reason
 from streamapp.settings import Settings, export_aws_variables, load_settings, load_settings_with_origins
@@ -73,8 +69,8 @@ Examples:
 @click.option(
     "--offsets",
     multiple=True,
-    metavar="PARTITION:FROM-TO",
-    help="Re-read these offsets, both included; without TO up to now. May be given for several partitions.",
+    metavar="PARTITION:FIRST-LAST",
+    help="Re-read these offsets, both included; without LAST up to now. May be given for several partitions.",
 )
 @click.option("--run", "run", metavar="ID", help="The run's id; one that was stopped goes on where it was.")
 @click.option(
@@ -171,11 +167,18 @@ async def _backfill(settings: Settings, options: _Options, console: Console) -> 
         require_topics(target, [topic for topic in topics if topic.name == plan.results_topic])
         # From here on the run's id is enough to go on.
         await source.commit(plan.done, plan)
-        go_on = f"streamapp backfill --run {run}"
-        if options.rate_per_s is not None:
-            go_on += f" --rate {options.rate_per_s:g}"
-        console.print(f"If it is stopped, this goes on with it: {go_on}", soft_wrap=True)
+        console.print(await _how_to_go_on(source, plan, options.rate_per_s), soft_wrap=True)
         return await _work(target, plan, source, selection, options.rate_per_s, console)
+
+
+async def _how_to_go_on(source: Source, plan: Plan, rate_per_s: float | None) -> str:
+    if not await source.keeps(plan):
+        return (
+            "This broker does not keep the plan of a run: if this one is stopped, nothing goes on with it, "
+            "and another one begins anew."
+        )
+    rate = "" if rate_per_s is None else f" --rate {rate_per_s:g}"
+    return f"If it is stopped, this goes on with it: streamapp backfill --run {plan.run}{rate}"
 
 
 async def _select(settings: Settings, plan: Plan, console: Console) -> Selection | None:

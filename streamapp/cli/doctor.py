@@ -16,11 +16,11 @@ from streamapp.cli.doctor_checks import (
     check_clock,
     check_disk,
     check_formats,
-    check_gpu,
     check_packages,
     check_python,
     check_weights,
 )
+from streamapp.cli.doctor_gpu import check_gpu
 from streamapp.errors import SettingsError
 from streamapp.settings import LoadedSettings, load_settings_with_origins
 

@@ -7,7 +7,6 @@ import importlib.metadata
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from streamapp.settings import Settings
 from streamapp.settings.origins import variable_name
 
 BROKER_TIMEOUT_S = 15.0
-NVIDIA_SMI_TIMEOUT_S = 10.0
 MIN_FREE_BYTES = 2 * 2**30
 OLDEST_PYTHON = (3, 11)
 
@@ -185,26 +183,6 @@ def _models_with_the_tiny_clip(settings: Settings) -> list[str]:
     from streamapp.models.clip_source import TINY
 
     return [name for name, model in on.items() if model == TINY]
-
-
-def check_gpu() -> Check:
-    """Report the GPUs and whether onnxruntime can use them; none is fine."""
-    import onnxruntime
-
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    provider = f"onnxruntime {'has' if has_cuda else 'lacks'} its CUDA provider"
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return Check("gpu", State.OK, f"No nvidia-smi, so none is used; {provider}.")
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(
-            query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as exc:
-        return Check("gpu", State.WARN, f"nvidia-smi fails: {exc}.", "Mend the driver, or run on the CPU.")
-    gpus = "; ".join(answer.stdout.strip().splitlines()) or "none"
-    return Check("gpu", State.OK, f"{gpus}; {provider}.")
 
 
 def check_disk(folders: Mapping[str, Path], min_free_bytes: int = MIN_FREE_BYTES) -> Check:

@@ -12,9 +12,9 @@ import click
 from streamapp.cli.moment import Moment
 from streamapp.dead_letters.reader import Choice
 from streamapp.errors import DeadLetterReason
+from streamapp.offsets import parse_offsets
 from streamapp.reading import OffsetRange, Period
 
-_OFFSETS = re.compile(r"(\d{1,9}):(\d{1,18})(-(\d{1,18})?)?", re.ASCII)
 _POSITION = re.compile(r"(?:(?P<topic>[\w.-]+)\[(\d{1,9})\]@|(\d{1,9}):)(\d{1,18})", re.ASCII)
 
 
@@ -27,14 +27,12 @@ class Offsets(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, OffsetRange]:
         """Read it."""
-        found = _OFFSETS.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{value!r} is not like 3:41210, 3:41210-41300 or 3:41210- (to the end).", param, ctx)
-        partition, first, has_end, last = found.groups()
-        end = sys.maxsize if has_end and last is None else int(last or first) + 1
-        if end <= int(first):
-            self.fail(f"{value!r} ends before it begins.", param, ctx)
-        return int(partition), OffsetRange(int(first), end)
+        try:
+            asked = parse_offsets(str(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+        end = sys.maxsize if asked.last is None else asked.last + 1
+        return asked.partition, OffsetRange(asked.first, end)
 
 
 class Position(click.ParamType):

@@ -55,7 +55,12 @@ def printable(text: str) -> str:
 
 
 def picture_name(url: str) -> str:
-    """The last part of a URL's path, or of a file's, by which a person knows the picture."""
+    """The last part of a URL's path, or of a file's, by which a person knows the picture.
+
+    Of a ``data:`` URL, which has none, its media type: ``data: image/png``.
+    """
+    if url[:5].lower() == "data:":
+        return f"data: {url[5:85].partition(',')[0].partition(';')[0]}".rstrip()
     try:
         return PurePosixPath(urlsplit(url).path if "://" in url else url).name or url
     except ValueError:

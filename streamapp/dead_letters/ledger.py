@@ -1,26 +1,28 @@
 """Remembers which dead letters have been sent back, in Kafka itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupLoadInProgressError, KafkaError
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.dead_letters.letter import place_of
 from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.errors import BrokerError
+from streamapp.group_offsets import committed_offsets
 from streamapp.kafka import client_options
 from streamapp.reading import REQUEST_TIMEOUT_MS, OffsetRange, Ranges
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 # Kafka's default for offset.metadata.max.bytes.
 MAX_METADATA_BYTES = 4096
 COMMIT_TIMEOUT_S = 30.0
-_COORDINATOR_RETRY_S = 0.2
 
 Remembered = dict[TopicPartition, OffsetSet]
 
@@ -41,17 +43,7 @@ async def read_ledger(settings: Settings, held: Ranges) -> Remembered:
     Raises:
         BrokerError: the broker does not tell the offsets, or they are not ours.
     """
-    admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
-    try:
-        await admin.start()
-        found = await _committed(admin, ledger_group(settings), list(held))
-    except (KafkaError, OSError) as exc:
-        raise BrokerError(
-            f"The broker at {settings.brokers} does not tell what the group {ledger_group(settings)} has "
-            f"replayed: {exc!r}."
-        ) from exc
-    finally:
-        await admin.close()
+    found = await committed_offsets(settings, ledger_group(settings), held)
     try:
         return {place: _remembered(held[place], found[place]) for place in held}
     except ValueError as exc:
@@ -75,6 +67,7 @@ class ReplayLedger:
         self._held = held
         self._remembered = remembered
         self._settings = settings
+        self._has_asked_for_metadata = False
 
     def __contains__(self, position: SourcePosition) -> bool:
         return position.offset in self._remembered[TopicPartition(position.topic, position.partition)]
@@ -118,6 +111,22 @@ class ReplayLedger:
                 f"were sent back, from {place_of(min(positions, key=_order))} to "
                 f"{place_of(max(positions, key=_order))}: repeated, the replay sends them again. {exc!r}."
             ) from exc
+        await self._warn_of_forgetting(entries)
+
+    async def _warn_of_forgetting(self, entries: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Look once whether the broker has kept the metadata: the embedded one keeps offsets only."""
+        written = [place for place, entry in entries.items() if entry.metadata]
+        if self._has_asked_for_metadata or not written:
+            return
+        self._has_asked_for_metadata = True
+        kept = await committed_offsets(self._settings, ledger_group(self._settings), written)
+        if not any(kept[place].metadata for place in written):
+            logger.warning(
+                "The broker at %s keeps no metadata of committed offsets: what is sent back of %s behind a "
+                "dead letter that is not will be sent again when the replay is repeated.",
+                self._settings.brokers,
+                ", ".join(f"{place.topic}[{place.partition}]" for place in written),
+            )
 
     def _with(self, positions: Iterable[SourcePosition]) -> Remembered:
         noted: Remembered = {}
@@ -154,29 +163,6 @@ async def open_ledger(settings: Settings, held: Ranges) -> AsyncIterator[ReplayL
         yield ReplayLedger(consumer, held, remembered, settings)
     finally:
         await consumer.stop()
-
-
-async def _committed(
-    admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]
-) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What the group has committed of each partition; waits for a coordinator that is not ready yet.
-
-    Raises:
-        KafkaError: the last one, where it was not ready in time.
-    """
-    clock = asyncio.get_running_loop().time
-    give_up_at = clock() + REQUEST_TIMEOUT_MS / 1000
-    while True:
-        try:
-            found = await admin.list_consumer_group_offsets(group, partitions=places)
-            # aiokafka 0.14 takes a coordinator that is still loading for one that has no offsets.
-            if all(place in found for place in places):
-                return found  # type: ignore[no-any-return]  # aiokafka is untyped
-            raise GroupLoadInProgressError(group)
-        except KafkaError as exc:
-            if not exc.retriable or clock() > give_up_at:
-                raise
-        await asyncio.sleep(_COORDINATOR_RETRY_S)
 
 
 def _order(position: SourcePosition) -> tuple[int, int]:

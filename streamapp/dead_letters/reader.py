@@ -59,11 +59,11 @@ class DeadLetterReader:
                     f"Partition {number} of {self._topic} has none of these offsets; it holds {held[number]}."
                 )
         places = [place for place in self.held if not choice.offsets or place.partition in choice.offsets]
-        ranges = await ranges_in(self._consumer, places, self._settings, choice.period)
-        return {
-            place: one.within(self.held[place]).within(choice.offsets.get(place.partition, one))
-            for place, one in ranges.items()
-        }
+        ranges = {place: self.held[place] for place in places}
+        if choice.period != EVER:
+            found = await ranges_in(self._consumer, places, self._settings, choice.period)
+            ranges = {place: one.within(self.held[place]) for place, one in found.items()}
+        return {place: one.within(choice.offsets.get(place.partition, one)) for place, one in ranges.items()}
 
     async def read(self, choice: Choice, ranges: Ranges) -> AsyncIterator[list[DeadLetter]]:
         """The chosen dead letters among these offsets, a fetch at a time, in order within a partition.

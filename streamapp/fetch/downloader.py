@@ -19,8 +19,8 @@ from streamapp.fetch.answers import read_answer
 from streamapp.fetch.connecting import GuardedResolver, requested_host
 from streamapp.fetch.deadline import Deadline, PausableClock
 from streamapp.fetch.dns import DnsResolver
-from streamapp.fetch.gate import Gate
 from streamapp.fetch.guard import Rules, check_url, parse_url
+from streamapp.fetch.host_limits import HostLimits
 from streamapp.fetch.hosts import canonical_host
 from streamapp.fetch.job import Admit, Job
 from streamapp.fetch.retry import backoff_s
@@ -90,7 +90,7 @@ class Downloader:
         self._random = random
         self._clock = clock
         self._resolver = resolver
-        self._gate = Gate(settings, clock, sleep)
+        self._limits = HostLimits(settings, clock, sleep)
         self._deadline_clock = PausableClock()
         self._presigner = S3Presigner(settings)
         self._stack = AsyncExitStack()
@@ -191,7 +191,7 @@ class Downloader:
             job.failure = error
             if not error.is_retriable or job.failures >= self._settings.download_attempts:
                 raise job.last_word(error) from error
-            open_error = self._gate.circuit_open(job.host)
+            open_error = self._limits.circuit_open(job.host)
             if open_error and not open_error.is_retriable:
                 raise job.last_word(error, str(open_error)) from error
         wait_s = backoff_s(
@@ -212,21 +212,21 @@ class Downloader:
         prompt_hosts = []
         for redirects in range(self._settings.max_redirects + 1):
             job.host = canonical_host(url.raw_host or "")
-            async with self._gate.entered(job.host, job.deadline.left_s()):
+            async with self._limits.entered(job.host, job.deadline.left_s()):
                 job.attempts += redirects == 0
                 started_s = self._clock()
-                with self._gate.watched(job.host):
+                with self._limits.watched(job.host):
                     answer = await self._request(job, url, left_s)
                 # Time spent waiting for a slot is not the server's, so it does not count.
                 took_s = self._clock() - started_s
                 left_s -= took_s
                 if took_s > self._settings.download_timeout_s / 2:
-                    self._gate.lingered(job.host)
+                    self._limits.lingered(job.host)
                 else:
                     prompt_hosts.append(job.host)
                 if isinstance(answer, bytes):
                     # Who only redirects has its part in the file, and is else a stranger for ever.
-                    self._gate.delivered(prompt_hosts)
+                    self._limits.delivered(prompt_hosts)
                     return await self._delivered(job, url, answer)
             if left_s < _LEAST_SHARE * self._settings.download_timeout_s:
                 message = f"The redirects took too long; {job.host!r} was the last of them."
@@ -239,7 +239,7 @@ class Downloader:
 
     async def _signed(self, source: URL) -> URL:
         url = check_url(await self._presigner.presigned(source), self._s3_rules)
-        self._gate.vouch_for(canonical_host(url.raw_host or ""))
+        self._limits.vouch_for(canonical_host(url.raw_host or ""))
         tell(StepKind.URL, "%s: allowed, by a signed URL of %s", source, url.raw_host)
         return url
 
@@ -259,7 +259,7 @@ class Downloader:
         The one place where errors of the HTTP client become ours.
         """
         assert self._sessions is not None, "The downloader is not open. This is a bug."
-        session = self._sessions.of(is_kept_alive=self._gate.is_known(job.host))
+        session = self._sessions.of(is_kept_alive=self._limits.is_known(job.host))
         requested_host.set(url.raw_host)
         tell(StepKind.REQUEST, "GET %s", job.source if job.is_s3 else url)
         try:

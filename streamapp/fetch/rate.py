@@ -8,24 +8,19 @@ from dataclasses import dataclass, field
 
 from streamapp.errors import FetchError
 from streamapp.fetch.steps import StepKind, tell
+from streamapp.pace import Pace
 from streamapp.reasons import Reason
-
-# A wait ends late by some milliseconds; what was missed meanwhile is made up for.
-_MADE_UP_S = 0.1
 
 
 @dataclass(slots=True)
 class _Queue:
-    next_s: float
+    pace: Pace
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
 
 
 class RateLimit:
     """Lets the requests to one host through at even distances, in the order in which they came.
-
-    It is a token bucket that holds what comes in a tenth of a second (at least one token), in the form in
-    which only the time of the next token is kept.
 
     Args:
         per_s: requests to one host in a second; None: no limit.
@@ -39,7 +34,7 @@ class RateLimit:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._interval_s = 1 / per_s if per_s else 0.0
+        self._per_s = per_s
         self._clock = clock
         self._sleep = sleep
         self._queues: OrderedDict[str, _Queue] = OrderedDict()
@@ -54,12 +49,12 @@ class RateLimit:
         Raises:
             FetchError: rate_limited, at once, if those who wait already need longer than that.
         """
-        if not self._interval_s:
+        if self._per_s is None:
             return
         self._forget_idle()
-        queue = self._queues.setdefault(host, _Queue(next_s=self._clock()))
+        queue = self._queues.setdefault(host, _Queue(Pace(self._per_s, self._clock, self._sleep)))
         self._queues.move_to_end(host)
-        wait_s = queue.next_s - self._clock() + queue.waiting * self._interval_s
+        wait_s = queue.pace.left_s() + queue.waiting * queue.pace.interval_s
         if wait_s > within_s:
             message = f"{queue.waiting} requests wait for their turn at {host!r}: more than it gets in time."
             raise FetchError(Reason.RATE_LIMITED, message, attempts=0)
@@ -68,10 +63,7 @@ class RateLimit:
         queue.waiting += 1
         try:
             async with queue.turn:
-                left_s = queue.next_s - self._clock()
-                if left_s > 0:
-                    await self._sleep(left_s)
-                queue.next_s = max(queue.next_s, self._clock() - _MADE_UP_S) + self._interval_s
+                await queue.pace.turn()
         finally:
             queue.waiting -= 1
 
@@ -81,6 +73,6 @@ class RateLimit:
             if not self._queues:
                 return
             host, queue = next(iter(self._queues.items()))
-            if queue.waiting or queue.next_s > self._clock():
+            if queue.waiting or queue.pace.left_s() > 0:
                 return
             del self._queues[host]

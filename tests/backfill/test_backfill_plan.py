@@ -6,8 +6,9 @@ import pytest
 
 from streamapp.backfill.plan import Plan, new_plan, options_digest, read_plan
 from streamapp.backfill.planning import group_of
-from streamapp.backfill.ranges import PartitionOffsets, TimeSpan
+from streamapp.backfill.ranges import TimeSpan
 from streamapp.errors import BrokerError
+from streamapp.offsets import PartitionOffsets
 from streamapp.reading import OffsetRange
 from streamapp.reasons import Reason
 

@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamapp.backfill.ranges import (
-    PartitionOffsets,
     check_partitions_once,
-    parse_offsets,
     ranges_of_offsets,
     time_span,
 )
 from streamapp.errors import BrokerError
+from streamapp.offsets import parse_offsets
 from streamapp.reading import OffsetRange
 
 NOW = datetime(2026, 11, 22, 19, tzinfo=UTC)
@@ -29,27 +28,6 @@ def test_a_span_must_be_in_the_past_and_end_after_it_begins() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             time_span(start, end, NOW)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("3:41210-41999", PartitionOffsets(3, 41210, 41999)),
-        ("3:7-7", PartitionOffsets(3, 7, 7)),
-        ("3:7", PartitionOffsets(3, 7, 7)),
-        ("0:7-", PartitionOffsets(0, 7, None)),
-    ],
-)
-def test_offsets_are_read(text: str, expected: PartitionOffsets) -> None:
-    assert parse_offsets(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "3", "3:", "3:-7", "3:9-8", "-1:2-3", "3:1-2-3", "x:1-2", "3:1 2", "3:²"]
-)
-def test_what_is_no_range_of_offsets_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is none of PARTITION:FROM-TO|ends before it begins"):
-        parse_offsets(text)
 
 
 def test_a_partition_has_one_range() -> None:

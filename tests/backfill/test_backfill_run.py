@@ -10,13 +10,13 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from kafka_records import row_of
 
-from streamapp.backfill.pace import Pace
 from streamapp.backfill.plan import Plan, new_plan
-from streamapp.backfill.ranges import PartitionOffsets
 from streamapp.backfill.run import Backfill
 from streamapp.errors import BrokerError, FetchError
 from streamapp.local.events import make_event
 from streamapp.obtain import Obtained
+from streamapp.offsets import PartitionOffsets
+from streamapp.pace import Pace
 from streamapp.reading import OffsetRange
 from streamapp.reasons import Reason
 from streamapp.records import Event, ResultRow, SourcePosition

@@ -12,11 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streamapp.backfill.plan import Plan, new_plan
 from streamapp.backfill.planning import Request, find_plan, group_of
-from streamapp.backfill.ranges import Asked, PartitionOffsets, TimeSpan
+from streamapp.backfill.ranges import Asked, TimeSpan
 from streamapp.backfill.source import Source, open_source
 from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
 from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.offsets import PartitionOffsets
 from streamapp.reading import OffsetRange
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
@@ -109,6 +110,7 @@ async def test_a_plan_is_kept_by_the_broker_and_found_by_the_runs_id_alone(kafka
     async with source_of(kafka, "a-run") as source:
         plan = await find_plan(source, request, "results")
         await source.commit(plan.done, plan)
+        assert await source.keeps(plan)
         await source.commit({0: 5}, plan)
         for again in (request, Request("a-run", None), Request("a-run", None, "elsewhere")):
             found = await find_plan(source, again, "results")
@@ -149,8 +151,9 @@ async def test_a_missing_topic_is_named(kafka_settings: Settings) -> None:
 
 async def test_a_broker_that_keeps_no_notes_is_told(settings: Settings) -> None:
     async with source_of(settings, "a-run") as source:
-        await plan_of(source, (PartitionOffsets(0, 2, 8),))
-        with pytest.raises(BrokerError, match="The embedded broker keeps none"):
+        plan = await plan_of(source, (PartitionOffsets(0, 2, 8),))
+        assert not await source.keeps(plan)
+        with pytest.raises(BrokerError, match="the broker keeps no metadata of offsets, as the embedded one"):
             await find_plan(source, Request("a-run", None), "results")
 
 

@@ -1,20 +1,18 @@
 """`streamapp backfill` as a process of its own, with the real model, on real brokers."""
 
-import asyncio
 import io
 import json
-import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from click.testing import CliRunner
+from command_process import Command, Ended, ended
 from kafka_records import records_of
 from PIL import Image
 
@@ -30,75 +28,48 @@ from streamapp.records import SourcePosition
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
-TIMEOUT_S = 90
 # That the tests' own server may be reached, and that a new Kafka has no coordinator yet.
 NOTICES = ("allow_private_hosts is set", "GroupCoordinatorNotAvailableError")
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-class Ran:
-    """A command that has ended; `errors` without the notices of the test's set-up."""
-
-    def __init__(self, exit_code: int | None, output: str, errors: str) -> None:
-        self.exit_code = exit_code
-        self.output = output
-        self.errors = "".join(
-            line for line in errors.splitlines(keepends=True) if not any(text in line for text in NOTICES)
-        )
-
-
-class Command:
-    """Runs `streamapp backfill` in an empty folder with the test's settings."""
+class Backfill:
+    """Runs `streamapp backfill` with the test's settings."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self.settings = load_settings(variables)
-        self._folder = folder
-        kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("STREAMAPP_")}
-        self._variables = kept | variables | {"PYTHONUNBUFFERED": "1"}
+        self.started = Command("backfill", folder, variables).started
 
-    @asynccontextmanager
-    async def started(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamapp", "backfill", *arguments),
-            cwd=self._folder,
-            env=self._variables,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
-    async def __call__(self, *arguments: str) -> Ran:
+    async def __call__(self, *arguments: str) -> Ended:
         async with self.started(*arguments) as process:
-            return await ended(process)
+            return without_notices(await ended(process))
 
 
-async def ended(process: asyncio.subprocess.Process) -> Ran:
-    output, errors = await process.communicate()
-    return Ran(process.returncode, output.decode(), errors.decode())
+def without_notices(done: Ended) -> Ended:
+    """The same without the notices of the test's set-up."""
+    lines = done.errors.splitlines(keepends=True)
+    kept = [line for line in lines if not any(text in line for text in NOTICES)]
+    return replace(done, errors="".join(kept))
 
 
 @pytest.fixture
-async def backfill(tmp_path: Path, kafka_variables: dict[str, str]) -> Command:
+async def backfill(tmp_path: Path, kafka_variables: dict[str, str]) -> Backfill:
     """On the embedded broker."""
     return await with_topics(tmp_path, kafka_variables)
 
 
 @pytest.fixture
-async def on_kafka(tmp_path: Path, kafka_variables: dict[str, str], kafka_broker: KafkaBroker) -> Command:
+async def on_kafka(tmp_path: Path, kafka_variables: dict[str, str], kafka_broker: KafkaBroker) -> Backfill:
     """On Apache Kafka."""
     return await with_topics(
         tmp_path, kafka_variables | {"STREAMAPP_BROKERS": kafka_broker.bootstrap_servers}
     )
 
 
-async def with_topics(folder: Path, variables: dict[str, str]) -> Command:
-    made = Command(folder, variables | {"STREAMAPP_TOPIC_PARTITIONS": "3", "STREAMAPP_EVENTS_IN_FLIGHT": "8"})
+async def with_topics(folder: Path, variables: dict[str, str]) -> Backfill:
+    made = Backfill(
+        folder, variables | {"STREAMAPP_TOPIC_PARTITIONS": "3", "STREAMAPP_EVENTS_IN_FLIGHT": "8"}
+    )
     await ensure_topics(made.settings)
     return made
 
@@ -150,7 +121,7 @@ def position_of(row: bytes) -> SourcePosition:
 
 
 async def test_the_events_of_a_span_get_rows_of_the_run_and_the_workers_group_stays_where_it_is(
-    on_kafka: Command, server: PictureServer
+    on_kafka: Backfill, server: PictureServer
 ) -> None:
     settings = on_kafka.settings
     good, missing = server.url_of("good.jpg"), server.url_of("missing.jpg")
@@ -183,7 +154,7 @@ async def test_the_events_of_a_span_get_rows_of_the_run_and_the_workers_group_st
 
 
 async def test_a_killed_run_goes_on_and_every_event_of_its_range_has_a_row(
-    on_kafka: Command, server: PictureServer
+    on_kafka: Backfill, server: PictureServer
 ) -> None:
     settings = on_kafka.settings
     positions = set(await send(settings, [make_event(str(u), server.url_of("good.jpg")) for u in range(120)]))
@@ -223,7 +194,7 @@ async def test_a_killed_run_goes_on_and_every_event_of_its_range_has_a_row(
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_stopped_run_says_how_to_go_on_and_repeats_nothing(
-    on_kafka: Command, server: PictureServer, number: signal.Signals, exit_code: int
+    on_kafka: Backfill, server: PictureServer, number: signal.Signals, exit_code: int
 ) -> None:
     settings = on_kafka.settings
     positions = await send(settings, [make_event(str(u), server.url_of("good.jpg")) for u in range(60)])
@@ -233,10 +204,10 @@ async def test_a_stopped_run_says_how_to_go_on_and_repeats_nothing(
         output = b""
         while b"backfill: 5 of 25" not in output:
             line = await process.stdout.readline()
-            assert line, (await ended(process)).errors
+            assert line, await ended(process)
             output += line
         process.send_signal(number)
-        rest = await ended(process)
+        rest = without_notices(await ended(process))
     assert (rest.exit_code, rest.errors) == (exit_code, "")
     assert "Stopping: " in rest.output and " was stopped: " in rest.output
     go_on = output.decode().partition("this goes on with it: streamapp backfill ")[2].splitlines()[0]
@@ -249,13 +220,14 @@ async def test_a_stopped_run_says_how_to_go_on_and_repeats_nothing(
 
 
 async def test_events_are_chosen_by_the_reason_of_their_latest_row(
-    backfill: Command, server: PictureServer
+    backfill: Backfill, server: PictureServer
 ) -> None:
     settings = backfill.settings
     names = ["good.jpg", "missing.jpg", "good.jpg", "missing.jpg"]
     await send(settings, [make_event(str(u), server.url_of(name)) for u, name in enumerate(names)])
     everything = [text for number in range(3) for text in ("--offsets", f"{number}:0-")]
-    await backfill(*everything, "--run", "first")
+    first = await backfill(*everything, "--run", "first")
+    assert "This broker does not keep the plan of a run" in first.output
 
     ran = await backfill(*everything, "--run", "second", "--only-reason", "not_found,timeout")
     assert (ran.exit_code, ran.errors) == (0, "")
@@ -268,7 +240,7 @@ async def test_events_are_chosen_by_the_reason_of_their_latest_row(
 
 
 async def test_rows_go_to_another_topic_where_that_is_wanted(
-    backfill: Command, server: PictureServer
+    backfill: Backfill, server: PictureServer
 ) -> None:
     settings = backfill.settings
     await send(settings, [make_event("7", server.url_of("good.jpg"))])
@@ -283,7 +255,7 @@ async def test_rows_go_to_another_topic_where_that_is_wanted(
     assert len(await records_of(settings, other, 1)) == 1
 
 
-async def test_a_dry_run_shows_the_range_and_leaves_nothing_behind(backfill: Command) -> None:
+async def test_a_dry_run_shows_the_range_and_leaves_nothing_behind(backfill: Backfill) -> None:
     settings = backfill.settings
     await send(settings, [make_event("7", "https://cdn.example.com/a.png")] * 9)
     ran = await backfill(
@@ -300,7 +272,7 @@ async def test_a_dry_run_shows_the_range_and_leaves_nothing_behind(backfill: Com
     assert await committed(settings, f"{settings.group}-backfill-dry") == {}
 
 
-async def test_what_the_topic_does_not_hold_is_one_line_and_exit_code_1(backfill: Command) -> None:
+async def test_what_the_topic_does_not_hold_is_one_line_and_exit_code_1(backfill: Backfill) -> None:
     await send(backfill.settings, [make_event("7", "https://cdn.example.com/a.png")])
     for arguments, message in (
         (["--offsets", "7:0-1"], "has no partition 7, only 0 to 2."),
@@ -315,7 +287,7 @@ async def test_what_the_topic_does_not_hold_is_one_line_and_exit_code_1(backfill
 
 async def test_a_broker_that_is_away_is_one_line(tmp_path: Path, kafka_variables: dict[str, str]) -> None:
     variables = kafka_variables | {"STREAMAPP_BROKERS": f"127.0.0.1:{free_port()}"}
-    ran = await Command(tmp_path, variables)("--offsets", "0:0-1")
+    ran = await Backfill(tmp_path, variables)("--offsets", "0:0-1")
 
     assert (ran.exit_code, ran.output) == (1, "")
     assert "does not answer" in ran.errors

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from command_process import Command, ended
 from dead_letter_records import NOON, publish_letter, publish_record
 from kafka_records import records_of
 
@@ -22,49 +21,11 @@ from streamapp.records import SourcePosition
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
-TIMEOUT_S = 60
-
-
-class DeadLetters:
-    """Runs the command with the test's settings."""
-
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self._folder = folder
-        kept = {
-            name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMAPP_")
-        }
-        self._variables = kept | variables | {"PYTHONUNBUFFERED": "1"}
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamapp", "dead-letters", *arguments),
-            cwd=self._folder,
-            env=self._variables,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def run(self, *arguments: str, answer: bytes = b"") -> tuple[int | None, str, str]:
-        """The exit code, stdout and stderr."""
-        process = await self.start(*arguments)
-        async with asyncio.timeout(TIMEOUT_S):
-            output, errors = await process.communicate(answer)
-        return process.returncode, output.decode(), errors.decode()
-
-    async def __call__(self, *arguments: str) -> str:
-        """What the command prints; it must end well."""
-        code, output, errors = await self.run(*arguments)
-        assert (code, errors) == (0, "")
-        return output
-
 
 @pytest.fixture
-async def dead_letters(
-    tmp_path: Path, kafka_variables: dict[str, str], kafka_settings: Settings
-) -> DeadLetters:
+async def dead_letters(tmp_path: Path, kafka_variables: dict[str, str], kafka_settings: Settings) -> Command:
     await ensure_topics(kafka_settings)
-    return DeadLetters(tmp_path, kafka_variables)
+    return Command("dead-letters", tmp_path, kafka_variables)
 
 
 def letter(value: bytes | None = b"{", **changes: object) -> DeadLetter:
@@ -83,9 +44,7 @@ def letter(value: bytes | None = b"{", **changes: object) -> DeadLetter:
     return DeadLetter(**(fields | changes))  # type: ignore[arg-type]  # the tests' own fields
 
 
-async def test_dead_letters_are_a_table_oldest_first(
-    dead_letters: DeadLetters, kafka_settings: Settings
-) -> None:
+async def test_dead_letters_are_a_table_oldest_first(dead_letters: Command, kafka_settings: Settings) -> None:
     source = SourcePosition(kafka_settings.events_topic, 5, 9)
     await publish_letter(kafka_settings, b"{", partition=1, source=source)
     await publish_letter(kafka_settings, b"[]", reason=DeadLetterReason.NOT_AN_OBJECT, source=source)
@@ -96,7 +55,7 @@ async def test_dead_letters_are_a_table_oldest_first(
     assert last == "2 dead letters: 1 not_an_object, 1 not_json."
 
 
-async def test_json_has_all_of_a_dead_letter(dead_letters: DeadLetters, kafka_settings: Settings) -> None:
+async def test_json_has_all_of_a_dead_letter(dead_letters: Command, kafka_settings: Settings) -> None:
     own = [("trace", b"\xff"), ("empty", None)]
     source = SourcePosition(kafka_settings.events_topic, 5, 9)
     await publish_letter(kafka_settings, b"\x9b\xff", key=None, headers=own, source=source, at=NOON)  # type: ignore[arg-type]  # Kafka has empty headers
@@ -116,7 +75,14 @@ async def test_json_has_all_of_a_dead_letter(dead_letters: DeadLetters, kafka_se
     }
 
 
-async def test_dead_letters_are_chosen(dead_letters: DeadLetters, kafka_settings: Settings) -> None:
+async def test_dead_letters_are_chosen(
+    dead_letters: Command,
+    kafka_settings: Settings,
+    kafka_variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # In this process, for there are so many; which keeps its own handlers.
+    monkeypatch.setattr("streamapp.cli.dead_letters.configure_logs", lambda level: None)
     for minute, partition in enumerate((0, 0, 0, 1)):
         reason = DeadLetterReason.NO_USER_ID if minute == 1 else DeadLetterReason.NOT_JSON
         at = NOON.replace(minute=minute)
@@ -132,11 +98,12 @@ async def test_dead_letters_are_chosen(dead_letters: DeadLetters, kafka_settings
         "--offsets 0:0-1 --partition 1": "013",
         "--since 2026-11-22T12:02": "23",
     }
-    outputs = await asyncio.gather(
-        *(dead_letters("list", "--json", *options.split()) for options in expected)
-    )
-    found = [sorted(json.loads(line)["value"] for line in output.splitlines()) for output in outputs]
-    assert dict(zip(expected, map("".join, found), strict=True)) == expected
+    found = {}
+    for options in expected:
+        arguments = ["list", "--json", *options.split()]
+        shown = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=kafka_variables)
+        found[options] = "".join(sorted(json.loads(line)["value"] for line in shown.output.splitlines()))
+    assert found == expected
 
     output = await dead_letters("list", "--last", "1")
     assert output.endswith(
@@ -144,11 +111,11 @@ async def test_dead_letters_are_chosen(dead_letters: DeadLetters, kafka_settings
     )
 
 
-async def test_without_dead_letters_there_is_only_their_count(dead_letters: DeadLetters) -> None:
+async def test_without_dead_letters_there_is_only_their_count(dead_letters: Command) -> None:
     assert await dead_letters("list") == "0 dead letters.\n"
 
 
-async def test_one_is_shown_whole(dead_letters: DeadLetters, kafka_settings: Settings) -> None:
+async def test_one_is_shown_whole(dead_letters: Command, kafka_settings: Settings) -> None:
     await publish_letter(kafka_settings, b"\x1b[31m{\n\xc3\xbc}", headers=[("trace", b"\x07")], at=NOON)
     topic = kafka_settings.dead_letter_topic
 
@@ -175,24 +142,24 @@ async def test_one_is_shown_whole(dead_letters: DeadLetters, kafka_settings: Set
 
 
 async def test_a_record_that_is_not_there_is_told_with_those_that_are(
-    dead_letters: DeadLetters, kafka_settings: Settings
+    dead_letters: Command, kafka_settings: Settings
 ) -> None:
     await publish_letter(kafka_settings)
     await publish_record(kafka_settings, kafka_settings.dead_letter_topic, b"x", headers=[("\x1b[2J", b"")])
 
-    code, output, errors = await dead_letters.run("show", "0:2")
-    assert (code, output) == (1, "")
+    shown = await dead_letters.run("show", "0:2")
+    assert (shown.exit_code, shown.output) == (1, "")
     assert (
         f"{kafka_settings.dead_letter_topic} has no record at 0:2. What its partitions hold: 0: 0 to 1"
-        in errors
+        in shown.errors
     )
-    code, output, errors = await dead_letters.run("show", "0:1")
-    assert (code, output) == (1, "")
-    assert r"0:1 was not written by streamapp; it has these headers: \x1b[2J." in errors
+    shown = await dead_letters.run("show", "0:1")
+    assert (shown.exit_code, shown.output) == (1, "")
+    assert r"0:1 was not written by streamapp; it has these headers: \x1b[2J." in shown.errors
 
 
 async def test_a_dry_run_says_what_a_replay_does_and_sends_nothing(
-    dead_letters: DeadLetters, kafka_settings: Settings
+    dead_letters: Command, kafka_settings: Settings
 ) -> None:
     for count in (b"0", b"3", b"4"):
         await publish_letter(kafka_settings, headers=[("streamapp.replays", count)])
@@ -219,17 +186,18 @@ async def test_a_dry_run_says_what_a_replay_does_and_sends_nothing(
     [(b"y\n", 0, ""), (b"n\n", 1, "Nothing was sent.\n"), (b"", 130, "--yes sends without asking.\n")],
 )
 async def test_a_replay_asks_first(
-    dead_letters: DeadLetters, kafka_settings: Settings, answer: bytes, code: int, told: str
+    dead_letters: Command, kafka_settings: Settings, answer: bytes, code: int, told: str
 ) -> None:
     await publish_letter(kafka_settings)
-    found, output, errors = await dead_letters.run("replay", answer=answer)
+    replay = await dead_letters.run("replay", answer=answer)
 
-    assert (found, f"Send 1 records to {kafka_settings.events_topic}? [y/N]" in output) == (code, True)
-    assert errors.endswith(told)
-    assert ("Sent 1 of 1" in output) == (code == 0)
+    assert replay.exit_code == code
+    assert f"Send 1 records to {kafka_settings.events_topic}? [y/N]" in replay.output
+    assert replay.errors.endswith(told)
+    assert ("Sent 1 of 1" in replay.output) == (code == 0)
 
 
-async def test_json_names_what_becomes_of_each(dead_letters: DeadLetters, kafka_settings: Settings) -> None:
+async def test_json_names_what_becomes_of_each(dead_letters: Command, kafka_settings: Settings) -> None:
     await publish_letter(kafka_settings)
     await publish_letter(kafka_settings, source=SourcePosition("elsewhere", 1, 2))
     of = {"reason": "not_json"}
@@ -242,15 +210,14 @@ async def test_json_names_what_becomes_of_each(dead_letters: DeadLetters, kafka_
     }
     sent = of | {"dead_letter": "0:0", "source": "3:41210", "replays": 1, "left_out": None}
 
-    code, output, _ = await dead_letters.run("replay", "--dry-run", "--json")
-    assert (code, [json.loads(line) for line in output.splitlines()]) == (
-        0,
-        [sent | {"sent_to": None}, left_out],
-    )
-    code, output, _ = await dead_letters.run("replay", "--yes", "--json")
-    found = sorted(map(json.loads, output.splitlines()), key=lambda line: line["dead_letter"])
+    planned = await dead_letters.run("replay", "--dry-run", "--json")
+    assert planned.exit_code == 0
+    assert [json.loads(line) for line in planned.output.splitlines()] == [sent | {"sent_to": None}, left_out]
+    replay = await dead_letters.run("replay", "--yes", "--json")
+    found = sorted(map(json.loads, replay.output.splitlines()), key=lambda line: line["dead_letter"])
     (record,) = await records_of(kafka_settings, kafka_settings.events_topic, 1)
-    assert (code, found) == (0, [sent | {"sent_to": f"{record.partition}:{record.offset}"}, left_out])
+    assert replay.exit_code == 0
+    assert found == [sent | {"sent_to": f"{record.partition}:{record.offset}"}, left_out]
 
 
 async def test_a_replay_that_a_signal_ends_says_what_it_sent_and_goes_on_later(
@@ -262,20 +229,19 @@ async def test_a_replay_that_a_signal_ends_says_what_it_sent_and_goes_on_later(
     # About one of them fits into a fetch.
     for number in range(12):
         await publish_letter(settings, b"%02d" % number + b"x" * 900_000)
-    command_line = DeadLetters(tmp_path, variables)
-    process = await command_line.start("replay", "--yes", "--json")
-    assert process.stdout is not None
-    async with asyncio.timeout(TIMEOUT_S):
+    dead_letters = Command("dead-letters", tmp_path, variables)
+    async with dead_letters.started("replay", "--yes", "--json") as process:
+        assert process.stdout is not None
         first = await process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        output, errors = await process.communicate()
-    sent = 1 + output.count(b"\n")
+        stopped = await ended(process)
+    sent = 1 + stopped.output.count("\n")
 
     assert first.startswith(b'{"dead_letter": "0:0"')
-    assert (process.returncode, sent < 12) == (130, True), errors
-    assert f"Sent {sent} of 12 records back".encode() in errors
-    assert b"goes on with the rest" in errors
-    rest = await command_line("replay", "--yes")
+    assert (stopped.exit_code, sent < 12) == (130, True), stopped.errors
+    assert f"Sent {sent} of 12 records back" in stopped.errors
+    assert "goes on with the rest" in stopped.errors
+    rest = await dead_letters("replay", "--yes")
     assert f"{sent} left out: sent back already" in rest
     records = await records_of(settings, settings.events_topic, 12)
     assert sorted(record.value[:2] for record in records) == [b"%02d" % number for number in range(12)]

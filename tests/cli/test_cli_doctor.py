@@ -15,7 +15,6 @@ from streamapp.cli.doctor_checks import (
     check_clock,
     check_disk,
     check_formats,
-    check_gpu,
     check_packages,
     check_python,
     check_weights,
@@ -195,31 +194,6 @@ def test_the_tiny_clip_warns_that_it_knows_no_photos(
 def test_the_tiny_clip_of_a_model_that_is_off_is_no_matter() -> None:
     check = check_weights(Settings(models=("nudenet",), clip_model="tiny", coop_model="tiny"))
     assert check.state is State.OK
-
-
-def test_no_gpu_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert check_gpu().state is State.OK
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for nvidia-smi is a shell script")
-@pytest.mark.parametrize(
-    ("script", "state", "told"),
-    [
-        ("echo 'Tesla T4, 15360 MiB'", State.OK, "Tesla T4, 15360 MiB"),
-        ("exit 9", State.WARN, "nvidia-smi fails"),
-    ],
-)
-def test_what_nvidia_smi_says_is_reported(
-    script: str, state: State, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    check = check_gpu()
-    assert check.state is state
-    assert told in check.detail
 
 
 def test_little_free_space_warns_also_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:

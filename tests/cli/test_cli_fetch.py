@@ -3,57 +3,37 @@
 import asyncio
 import io
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from click.testing import CliRunner
+from command_process import Command, Ended
 from model_sources import Source, serving
 from PIL import Image
 
 from streamapp.cli import group
 
-TIMEOUT_S = 60
 NO_BYTES = {"Content-Length": "0"}
 
 
-@dataclass(frozen=True)
-class Ended:
-    exit_code: int
-    output: str
-    errors: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        """The JSON object of every line."""
-        return [json.loads(line) for line in self.output.splitlines()]
-
-    @property
-    def kinds(self) -> list[str]:
-        """What the lines that begin with seconds are about."""
-        lines = [line.split() for line in self.output.splitlines() if line.startswith("  ")]
-        return [words[2] for words in lines if words[1:2] == ["s"]]
-
-
 async def fetch(folder: Path, *arguments: str, **variables: str) -> Ended:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMAPP_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streamapp", "fetch", *arguments),
-        cwd=folder,
-        env=kept | {"STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "STREAMAPP_RETRY_BASE_S": "0"} | variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(TIMEOUT_S):
-        output, errors = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), errors.decode())
+    usual = {"STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "STREAMAPP_RETRY_BASE_S": "0"}
+    return await Command("fetch", folder, usual).run(*arguments, **variables)
+
+
+def objects_of(ended: Ended) -> list[dict[str, Any]]:
+    """The JSON object of every line."""
+    return [json.loads(line) for line in ended.output.splitlines()]
+
+
+def kinds_of(ended: Ended) -> list[str]:
+    """What the lines that begin with seconds are about."""
+    lines = [line.split() for line in ended.output.splitlines() if line.startswith("  ")]
+    return [words[2] for words in lines if words[1:2] == ["s"]]
 
 
 def jpeg() -> bytes:
@@ -129,14 +109,14 @@ async def test_a_refusal_ends_with_the_status_and_the_reason_of_a_row(tmp_path: 
         "  STATUS 1 unknown_format  The file's bytes are no picture or video that is read here.",
     ]
     assert "169.254.169.254" in ended.output
-    assert ended.kinds.count("blocked") == 3
+    assert kinds_of(ended).count("blocked") == 3
 
 
 async def test_retries_are_shown_and_counted(tmp_path: Path, web: str) -> None:
     ended = await fetch(tmp_path, f"{web}/flaky")
 
     assert ended.exit_code == 0
-    assert "retry" in ended.kinds
+    assert "retry" in kinds_of(ended)
     assert "2 attempts" in ended.output
 
 
@@ -165,14 +145,14 @@ async def test_nothing_that_others_choose_reaches_the_terminal_as_a_command(
     assert ended.output.replace("\n", "").isprintable()
     assert "owned" in ended.output
     # As it was given, not as rich's markup.
-    assert markup in (ended.objects[-1]["url"] if options else ended.output.splitlines())
+    assert markup in (objects_of(ended)[-1]["url"] if options else ended.output.splitlines())
 
 
 async def test_json_has_one_object_for_each_url_in_their_order(tmp_path: Path, web: str) -> None:
     (tmp_path / "a b.gif").write_bytes(gif())
     url = f"file://{tmp_path}/a%20b.gif"
     ended = await fetch(tmp_path, f"{web}/a.jpg", f"{web}/none", url, "--json")
-    picture, missing, file = ended.objects
+    picture, missing, file = objects_of(ended)
 
     assert ended.exit_code == 1
     assert (picture["status"], picture["reason"], picture["message"]) == (0, None, None)

@@ -3,53 +3,32 @@
 import asyncio
 import io
 import json
-import os
-import sys
 from base64 import b64encode
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 import pytest
+from command_process import Command, Ended
 from PIL import Image
 
 from streamapp.local.pictures import PictureServer
 from streamapp.records import read_row
 
-TIMEOUT_S = 60
 NO_FILE_TO_READ = Path("/proc/self/mem")
 
 
-@dataclass(frozen=True)
-class Ended:
-    exit_code: int
-    output: str
-    errors: str
-
-    @property
-    def rows(self) -> list[tuple[str, int, str | None]]:
-        """The picture, NudeNet's STATUS and the reason of every JSON line."""
-        rows = [read_row(line.encode()) for line in self.output.splitlines()]
-        return [
-            (row.IMAGE_URL, row.MODEL_ATTRIBUTES.NN_STATUS, row.MODEL_ATTRIBUTES.PROVENANCE["reason"])
-            for row in rows
-        ]
-
-
 async def moderate(folder: Path, *arguments: str, **variables: str) -> Ended:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMAPP_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streamapp", "moderate", *arguments),
-        cwd=folder,
-        env=kept | {"STREAMAPP_MODELS": "nudenet"} | variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(TIMEOUT_S):
-        output, errors = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), errors.decode())
+    return await Command("moderate", folder, {"STREAMAPP_MODELS": "nudenet"}).run(*arguments, **variables)
+
+
+def rows_of(ended: Ended) -> list[tuple[str, int, str | None]]:
+    """The picture, NudeNet's STATUS and the reason of every JSON line."""
+    rows = [read_row(line.encode()) for line in ended.output.splitlines()]
+    return [
+        (row.IMAGE_URL, row.MODEL_ATTRIBUTES.NN_STATUS, row.MODEL_ATTRIBUTES.PROVENANCE["reason"])
+        for row in rows
+    ]
 
 
 def jpeg(side_px: int = 64) -> bytes:
@@ -90,7 +69,7 @@ async def test_json_lines_are_rows_in_the_order_of_the_arguments(folder: Path) -
     ended = await moderate(folder, "large.jpg", "pictures/b.txt", "pictures", "--json")
 
     assert (ended.exit_code, ended.errors) == (0, "")
-    assert ended.rows == [
+    assert rows_of(ended) == [
         ("large.jpg", 0, None),
         ("pictures/b.txt", 1, "unknown_format"),
         ("pictures/a.jpg", 0, None),
@@ -111,8 +90,8 @@ async def test_a_private_url_is_fetched_only_where_the_setting_allows_it(tmp_pat
         )
 
     assert refused.exit_code == allowed.exit_code == 0
-    assert [row[1:] for row in refused.rows] == [(403, "address_blocked"), (403, "address_blocked")]
-    assert allowed.rows == [(urls[0], 0, None), (urls[1], 403, "not_found")]
+    assert [row[1:] for row in rows_of(refused)] == [(403, "address_blocked"), (403, "address_blocked")]
+    assert rows_of(allowed) == [(urls[0], 0, None), (urls[1], 403, "not_found")]
 
 
 async def test_what_is_here_already_can_be_named_by_a_url(folder: Path) -> None:
@@ -122,7 +101,7 @@ async def test_what_is_here_already_can_be_named_by_a_url(folder: Path) -> None:
     ended = await moderate(folder, file, data, "data:,text", "file:///nowhere", "./data:,a.jpg", "--json")
 
     assert (ended.exit_code, ended.errors) == (0, "")
-    assert ended.rows == [
+    assert rows_of(ended) == [
         (file, 0, None),
         ("data:image/jpeg;base64,…", 0, None),
         ("data:,…", 1, "unknown_format"),
@@ -145,7 +124,10 @@ async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(
     variables = {"STREAMAPP_S3_BUCKETS": "pictures", "STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1"}
     ended = await moderate(tmp_path, "s3://pictures/a.jpg", "s3://secrets/a.jpg", "--json", **variables)
 
-    assert ended.rows == [("s3://pictures/a.jpg", 0, None), ("s3://secrets/a.jpg", 403, "host_not_allowed")]
+    assert rows_of(ended) == [
+        ("s3://pictures/a.jpg", 0, None),
+        ("s3://secrets/a.jpg", 403, "host_not_allowed"),
+    ]
 
 
 async def test_a_path_that_is_not_there_is_one_line_on_stderr(folder: Path) -> None:
@@ -156,10 +138,13 @@ async def test_a_path_that_is_not_there_is_one_line_on_stderr(folder: Path) -> N
 
 
 async def test_a_file_that_is_larger_than_a_download_may_be_is_not_read(folder: Path) -> None:
-    size = len(jpeg())
-    for limit, expected in ((size, (0, None)), (size - 1, (403, "too_large"))):
-        ended = await moderate(folder, "pictures/a.jpg", "--json", STREAMAPP_MAX_DOWNLOAD_BYTES=str(limit))
-        assert ended.rows == [("pictures/a.jpg", *expected)]
+    (folder / "larger.jpg").write_bytes(jpeg() + b"\0")
+    limit = str(len(jpeg()))
+    ended = await moderate(
+        folder, "pictures/a.jpg", "larger.jpg", "--json", STREAMAPP_MAX_DOWNLOAD_BYTES=limit
+    )
+
+    assert rows_of(ended) == [("pictures/a.jpg", 0, None), ("larger.jpg", 403, "too_large")]
 
 
 @pytest.mark.skipif(not NO_FILE_TO_READ.exists(), reason="needs a file that fails when it is read")
@@ -169,7 +154,7 @@ async def test_a_file_that_can_not_be_read_costs_its_neighbours_nothing(folder: 
     ended = await moderate(folder, "pictures", "--json")
 
     assert (ended.exit_code, ended.errors) == (0, "")
-    assert ended.rows == [
+    assert rows_of(ended) == [
         ("pictures/a.jpg", 0, None),
         ("pictures/b.jpg", 403, "refused"),
         ("pictures/more/c.jpg", 0, None),

@@ -2,58 +2,27 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from command_process import Command, ended
 from kafka_records import publish, row_of
 
 from streamapp.cli.results import command
-from streamapp.cli.rows import printable, row_table
+from streamapp.cli.rows import picture_name, printable, row_table
 from streamapp.local.display import make_console
 from streamapp.records import ModelAttributes
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
-TIMEOUT_S = 30
-
-
-class Results:
-    """Runs the command with the test's settings."""
-
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self._folder = folder
-        kept = {
-            name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMAPP_")
-        }
-        self._variables = kept | variables | {"PYTHONUNBUFFERED": "1"}
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamapp", "results", *arguments),
-            cwd=self._folder,
-            env=self._variables,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def __call__(self, *arguments: str) -> str:
-        """What the command prints; it must end well."""
-        process = await self.start(*arguments)
-        async with asyncio.timeout(TIMEOUT_S):
-            output, errors = await process.communicate()
-        assert (process.returncode, errors) == (0, b"")
-        return output.decode()
-
 
 @pytest.fixture
-async def results(tmp_path: Path, kafka_variables: dict[str, str], kafka_settings: Settings) -> Results:
+async def results(tmp_path: Path, kafka_variables: dict[str, str], kafka_settings: Settings) -> Command:
     await ensure_topics(kafka_settings)
-    return Results(tmp_path, kafka_variables)
+    return Command("results", tmp_path, kafka_variables)
 
 
 ROWS = [
@@ -67,7 +36,7 @@ async def publish_rows(settings: Settings) -> None:
     await publish(settings, settings.results_topic, *(row.to_json() for row in ROWS))
 
 
-async def test_rows_are_a_table_with_their_count(results: Results, kafka_settings: Settings) -> None:
+async def test_rows_are_a_table_with_their_count(results: Command, kafka_settings: Settings) -> None:
     await publish_rows(kafka_settings)
     *table, last = (await results()).splitlines()
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in table if line.startswith("│")]
@@ -80,7 +49,7 @@ async def test_rows_are_a_table_with_their_count(results: Results, kafka_setting
     assert last == "3 rows, 2 to be moderated."
 
 
-async def test_json_lines_are_the_bytes_on_the_topic(results: Results, kafka_settings: Settings) -> None:
+async def test_json_lines_are_the_bytes_on_the_topic(results: Command, kafka_settings: Settings) -> None:
     newer = msgspec.json.encode(msgspec.to_builtins(row_of("newer", second=9)) | {"A_KEY_OF_LATER": 1})
     values = [*(row.to_json() for row in ROWS), newer]
     await publish(kafka_settings, kafka_settings.results_topic, *values)
@@ -88,7 +57,14 @@ async def test_json_lines_are_the_bytes_on_the_topic(results: Results, kafka_set
     assert await results("--all", "--json") == "".join(value.decode() + "\n" for value in values)
 
 
-async def test_rows_are_chosen(results: Results, kafka_settings: Settings) -> None:
+async def test_rows_are_chosen(
+    results: Command,
+    kafka_settings: Settings,
+    kafka_variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # In this process, for there are so many; which keeps its own handlers.
+    monkeypatch.setattr("streamapp.cli.results.configure_logs", lambda level: None)
     await publish_rows(kafka_settings)
     expected = {
         "--last 1": ["missing"],
@@ -106,14 +82,17 @@ async def test_rows_are_chosen(results: Results, kafka_settings: Settings) -> No
         "--since 1h --status 403": ["missing"],
         "--since 2100-01-01": [],
     }
-    outputs = await asyncio.gather(*(results("--json", *options.split()) for options in expected))
+    found = {}
+    for options in expected:
+        arguments = ["--json", *options.split()]
+        shown = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=kafka_variables)
+        found[options] = [json.loads(line)["UID"] for line in shown.output.splitlines()]
 
-    found = [[json.loads(line)["UID"] for line in output.splitlines()] for output in outputs]
-    assert dict(zip(expected, found, strict=True)) == expected
+    assert found == expected
 
 
 async def test_pictures_on_which_a_model_raised_are_found_among_many(
-    results: Results, kafka_settings: Settings
+    results: Command, kafka_settings: Settings
 ) -> None:
     poison = row_of("poison", status=4, is_flagged=True)
     rows = [poison, *(row_of(f"user-{number}", second=number) for number in range(1, 31))]
@@ -128,37 +107,29 @@ def test_a_choice_that_can_not_be_meant_is_refused(arguments: tuple[str, ...]) -
     assert CliRunner().invoke(command, arguments).exit_code == 2
 
 
-async def test_without_rows_there_is_only_their_count(results: Results) -> None:
+async def test_without_rows_there_is_only_their_count(results: Command) -> None:
     assert await results() == "0 rows, 0 to be moderated.\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["lines", "json"])
 async def test_following_shows_rows_that_come_later_until_a_signal(
-    results: Results, kafka_settings: Settings, arguments: tuple[str, ...]
+    results: Command, kafka_settings: Settings, arguments: tuple[str, ...]
 ) -> None:
     await publish(kafka_settings, kafka_settings.results_topic, ROWS[0].to_json())
-    process = await results.start("--follow", "--moderate", "--last", "0", *arguments)
-    try:
+    async with results.started("--follow", "--moderate", "--last", "0", *arguments) as process:
         assert process.stdout is not None
-        async with asyncio.timeout(TIMEOUT_S):
-            if not arguments:
-                assert await process.stdout.readline() == b"0 rows, 0 to be moderated.\n"
-            # Rows that follow may come before the reader stands at the end; then they are told again.
-            line = b""
-            while not line:
-                await publish_rows(kafka_settings)
-                line = await next_line(process.stdout)
+        if not arguments:
+            assert await process.stdout.readline() == b"0 rows, 0 to be moderated.\n"
+        # Rows that follow may come before the reader stands at the end; then they are told again.
+        line = b""
+        while not line:
+            await publish_rows(kafka_settings)
+            line = await next_line(process.stdout)
         assert b"flagged" in line or b"missing" in line
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(TIMEOUT_S):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 130
-    assert errors.strip() == b""
-    assert b"passed" not in line + output
+        rest = await ended(process)
+    assert (rest.exit_code, rest.errors.strip()) == (130, "")
+    assert "passed" not in line.decode() + rest.output
 
 
 async def next_line(stream: asyncio.StreamReader) -> bytes:
@@ -170,12 +141,11 @@ async def next_line(stream: asyncio.StreamReader) -> bytes:
 
 
 async def test_a_reader_that_goes_away_is_not_the_brokers_fault(
-    results: Results, kafka_settings: Settings
+    results: Command, kafka_settings: Settings
 ) -> None:
     await publish(kafka_settings, kafka_settings.results_topic, *[ROWS[0].to_json()] * 200)
-    process = await results.start("--all", "--json")
-    assert process.stdout is not None and process.stderr is not None
-    async with asyncio.timeout(TIMEOUT_S):
+    async with results.started("--all", "--json") as process:
+        assert process.stdout is not None and process.stderr is not None
         await process.stdout.readline()
         process.stdout._transport.close()  # type: ignore[attr-defined]  # the pipe's other end, as `head` does
         errors = await process.stderr.read()
@@ -187,12 +157,27 @@ async def test_a_reader_that_goes_away_is_not_the_brokers_fault(
 async def test_a_missing_topic_is_told_with_the_command_that_creates_it(
     tmp_path: Path, kafka_variables: dict[str, str]
 ) -> None:
-    process = await Results(tmp_path, kafka_variables).start()
-    async with asyncio.timeout(TIMEOUT_S):
-        output, errors = await process.communicate()
-    assert (process.returncode, output) == (1, b"")
-    assert b"`streamapp topics` creates what is missing." in errors
-    assert errors.count(b"\n") == 1
+    done = await Command("results", tmp_path, kafka_variables).run()
+
+    assert (done.exit_code, done.output) == (1, "")
+    assert "`streamapp topics` creates what is missing." in done.errors
+    assert done.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://cdn.example.com/a/b.png?width=9", "b.png"),
+        ("pictures/b.png", "b.png"),
+        ("https://cdn.example.com/", "https://cdn.example.com/"),
+        ("http://[", "http://["),
+        ("data:image/png;base64,…", "data: image/png"),
+        ("DATA:image/svg+xml,<svg/>", "data: image/svg+xml"),
+        ("data:,…", "data:"),
+    ],
+)
+def test_a_picture_is_known_by_the_end_of_its_url(url: str, name: str) -> None:
+    assert picture_name(url) == name
 
 
 def test_a_terminal_obeys_no_user() -> None:

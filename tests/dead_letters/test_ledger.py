@@ -3,14 +3,11 @@
 import base64
 import random
 import zlib
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata
 
-from streamapp.dead_letters import ledger as ledger_module
 from streamapp.dead_letters.ledger import ledger_group, open_ledger, read_ledger
 from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.errors import BrokerError
@@ -94,31 +91,3 @@ async def test_offsets_of_someone_else_are_named(settings: Settings, metadata: s
     await commit(settings, 3, metadata)
     with pytest.raises(BrokerError, match=f"{ledger_group(settings)} were not written by streamapp"):
         await remembered(settings)
-
-
-class LoadingCoordinator:
-    """Answers as aiokafka does for a coordinator that is still loading, then that it moved, then well."""
-
-    def __init__(self, answer: dict[TopicPartition, OffsetAndMetadata]) -> None:
-        self._answers: list[Any] = [{}, NotCoordinatorForGroupError(), answer]
-
-    async def list_consumer_group_offsets(
-        self, group: str, partitions: list[TopicPartition]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer  # type: ignore[no-any-return]  # of the list above
-
-
-async def test_a_coordinator_that_is_not_ready_is_not_taken_for_one_that_knows_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ledger_module, "_COORDINATOR_RETRY_S", 0.0)
-    place = TopicPartition("dead", 0)
-    answer = {place: OffsetAndMetadata(7, "")}
-
-    assert await ledger_module._committed(LoadingCoordinator(answer), "group", [place]) == answer
-    monkeypatch.setattr(ledger_module, "REQUEST_TIMEOUT_MS", -1)
-    with pytest.raises(GroupLoadInProgressError):
-        await ledger_module._committed(LoadingCoordinator(answer), "group", [place])

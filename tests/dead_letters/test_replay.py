@@ -224,7 +224,7 @@ async def test_what_a_partition_does_not_have_is_told(settings: Settings) -> Non
         await replay(settings, Choice(offsets={0: OffsetRange(1, 5)}))
 
 
-async def test_scattered_replays_are_remembered(on_kafka: Settings) -> None:
+async def test_scattered_replays_are_remembered(on_kafka: Settings, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(6):
         await publish_letter(on_kafka, reason=list(DeadLetterReason)[number % 2])
     choice = Choice(reasons=frozenset({DeadLetterReason.NOT_AN_OBJECT}))
@@ -233,6 +233,18 @@ async def test_scattered_replays_are_remembered(on_kafka: Settings) -> None:
     sent = dict.fromkeys((1, 3, 5), LeftOut.REPLAYED)
     assert left_out(await replay(on_kafka)) == sent | {0: None, 2: None, 4: None}
     assert left_out(await replay(on_kafka)) == dict.fromkeys(range(6), LeftOut.REPLAYED)
+    assert "keeps no metadata" not in caplog.text
+
+
+async def test_a_broker_that_forgets_scattered_replays_is_told(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(4):
+        await publish_letter(settings, reason=list(DeadLetterReason)[number % 2])
+    await replay(settings, Choice(reasons=frozenset({DeadLetterReason.NOT_AN_OBJECT})))
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"sent back of {settings.dead_letter_topic}[0] behind a dead letter that is not" in warning
 
 
 async def test_a_stopped_replay_goes_on_with_the_rest(on_kafka: Settings) -> None:

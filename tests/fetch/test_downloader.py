@@ -461,7 +461,11 @@ async def test_the_deadline_covers_all_redirects() -> None:
 
 async def test_the_deadline_ends_a_wait_for_a_slot_in_which_nothing_was_requested() -> None:
     chosen = settings(downloads_per_host=1, fetch_deadline_s=0.05)
-    async with asyncio.timeout(10), Downloader(chosen) as downloader, downloader._gate.entered(LOOPBACK, 1.0):
+    async with (
+        asyncio.timeout(10),
+        Downloader(chosen) as downloader,
+        downloader._limits.entered(LOOPBACK, 1.0),
+    ):
         with pytest.raises(FetchError) as caught:
             await downloader.fetch(f"http://{LOOPBACK}/")
     assert (caught.value.reason, caught.value.attempts) == (Reason.TIMEOUT, 0)

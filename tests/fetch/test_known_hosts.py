@@ -70,7 +70,7 @@ async def test_a_host_that_sends_its_files_as_slowly_as_it_may_never_becomes_kno
         known = []
         for seconds in (*[19.0] * 2 * PROOF_FILES, *[0.5] * PROOF_FILES, 19.0):
             await fetching.fetch(f"http://{LOOPBACK}:{port}/?s={seconds}")
-            known.append(fetching._gate.is_known(LOOPBACK))
+            known.append(fetching._limits.is_known(LOOPBACK))
     assert known == [*[False] * (3 * PROOF_FILES - 1), True, False]
 
 
@@ -89,7 +89,7 @@ async def test_a_host_that_only_redirects_to_files_proves_itself_too() -> None:
             await fetching.fetch(f"http://short.example:{port}/")
             with pytest.raises(FetchError):
                 await fetching.fetch(f"http://loop.example:{port}/nowhere")
-        assert [fetching._gate.is_known(host) for host in (LOOPBACK, *hosts)] == [True, True, False]
+        assert [fetching._limits.is_known(host) for host in (LOOPBACK, *hosts)] == [True, True, False]
 
 
 async def test_only_connections_to_hosts_that_proved_themselves_are_kept() -> None:

@@ -77,10 +77,10 @@ async def test_an_object_comes_as_any_file_does_and_its_signature_is_never_shown
 
 async def test_the_host_of_the_buckets_is_no_stranger_and_is_waited_for(endpoint: Proxy) -> None:
     async with Downloader(settings(patient_hosts=("cdn.example",))) as downloader:
-        assert not downloader._gate.is_known("127.0.0.1")
+        assert not downloader._limits.is_known("127.0.0.1")
         await downloader.fetch(URL)
-        assert downloader._gate.is_known("127.0.0.1")
-        assert downloader._gate.is_patient("127.0.0.1")
+        assert downloader._limits.is_known("127.0.0.1")
+        assert downloader._limits.is_patient("127.0.0.1")
 
 
 async def test_an_object_that_is_not_there_is_not_found(endpoint: Proxy) -> None:

@@ -36,14 +36,14 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     server = Server(503)
     async with serving(server.respond) as port, downloader(time, breaker_failures=3) as fetching:
         url = f"http://{LOOPBACK}:{port}/"
-        with caplog.at_level(logging.WARNING, "streamapp.fetch.gate"):
+        with caplog.at_level(logging.WARNING, "streamapp.fetch.host_limits"):
             reasons = [(await failure(fetching, url)).reason for _ in range(3)]
         refused = await failure(fetching, url)
     assert reasons == [Reason.SERVER_ERROR] * 3
     assert (refused.reason, refused.attempts, server.asked) == (Reason.CIRCUIT_OPEN, 0, 3)
     assert "failed 3 times in a row" in str(refused)
     assert time.waits_s == []
-    [warning] = [record.getMessage() for record in caplog.records if record.name.endswith("gate")]
+    [warning] = [record.getMessage() for record in caplog.records if record.name.endswith("host_limits")]
     assert "'127.0.0.1' failed 3 times in a row and is left alone for 30 s" in warning
 
 
@@ -199,7 +199,7 @@ async def test_an_event_of_a_host_that_is_left_alone_waits_for_no_slot(time: Tim
         downloader(time, breaker_failures=1, downloads_in_flight=1) as fetching,
     ):
         await failure(fetching, f"http://{LOOPBACK}:{port}/")
-        async with fetching._gate.entered("other.example", 1.0):
+        async with fetching._limits.entered("other.example", 1.0):
             refused = await failure(fetching, f"http://{LOOPBACK}:{port}/")
     assert refused.reason is Reason.CIRCUIT_OPEN
 

@@ -1,4 +1,4 @@
-"""The gate before each host: whether it is asked at all, when, and by how many at once."""
+"""The limits of each host: whether it is asked at all, when, and by how many at once."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ from streamapp.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class Gate:
+class HostLimits:
     """What hosts are owed: the circuit breaker, the rate limit and the slots of each.
 
     Hosts are named in canonical form.

@@ -1,6 +1,6 @@
-"""How many events begin in a second, by a clock of the test's own."""
+"""Turns at even distances, by a clock of the test's own."""
 
-from streamapp.backfill.pace import Pace
+from streamapp.pace import Pace
 
 
 class Clock:
