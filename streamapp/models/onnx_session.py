@@ -1,11 +1,15 @@
 """onnxruntime sessions, opened the same way for every model that runs on it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from streamapp.errors import SettingsError, WeightsError
+
+# On Linux onnxruntime reports to its maker, from 1.29 on, unless it is told not to before it is imported: a
+# worker sees people's pictures, and reports to nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 
 def open_session(network: Path | bytes, *, what: str, threads: int, device: str) -> Any:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +73,22 @@ def test_a_device_that_fails_is_an_error_and_the_cpu_does_not_take_over() -> Non
     session._sess = FailedDevice(session._sess)
     with pytest.raises(EPFail):
         session.run(None, {"images": np.zeros((1, 3, 320, 320), np.float32)})
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_onnxruntime_reports_nothing_to_its_maker_unless_somebody_wants_it(
+    tmp_path: Path, wanted: bool
+) -> None:
+    code = (
+        "from streamapp.models.onnx_session import open_session\n"
+        "import pathlib, sysconfig\n"
+        "weights = pathlib.Path(sysconfig.get_path('purelib'), 'nudenet', '320n.onnx')\n"
+        "open_session(weights, what='It', threads=1, device='cpu')\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    if wanted:
+        environment["ORT_DISABLE_TELEMETRY"] = "0"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+
+    # Where it keeps what it is about to send; the second case shows that this test looks in the right place.
+    assert (tmp_path / ".cache/Microsoft").exists() == wanted
