@@ -6,6 +6,8 @@
     ├── SettingsError        a setting is unknown or has a bad value: the worker does not start
     ├── WeightsError         a model's file is missing or is not the one expected: likewise
     ├── BrokerError          the broker can't be reached or refuses what is asked
+    ├── ConnectError         Kafka Connect can't be reached or refuses what is asked
+    ├── WarehouseError       the warehouse can't be reached or refuses what is asked
     ├── EventError           a record is no modify_user event: it becomes a dead letter
     └── PictureError         a picture has no verdict; carries the Reason, which gives the STATUS
         ├── FetchError       the file can't be had (403)
@@ -34,6 +36,14 @@ class WeightsError(StreamappError):
 
 class BrokerError(StreamappError):
     """The broker can't be reached, or refuses what is asked of it."""
+
+
+class ConnectError(StreamappError):
+    """Kafka Connect can't be reached, or refuses what is asked of it."""
+
+
+class WarehouseError(StreamappError):
+    """The warehouse can't be reached, or refuses what is asked of it."""
 
 
 class DeadLetterReason(StrEnum):

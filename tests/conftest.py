@@ -7,10 +7,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
+from connect_worker import plugin_folder, runtime_folder
 
 from streamapp.errors import BrokerError
 from streamapp.local.broker import EmbeddedBroker
@@ -55,16 +57,30 @@ def kafka_settings(kafka_variables: dict[str, str]) -> Settings:
     return load_settings(kafka_variables)
 
 
-@pytest.fixture(scope="session")
-def kafka_program() -> None:
-    """Skips where Apache Kafka can't be had; fails instead in CI that has Java and Maven."""
+@contextmanager
+def _skipped_without_java() -> Iterator[None]:
     try:
-        find_java()
-        fetch_jars()
+        yield
     except BrokerError as exc:
         if os.environ.get("CI") and shutil.which("java") and shutil.which("mvn"):
             raise
         pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def kafka_program() -> None:
+    """Skips where Apache Kafka can't be had; fails instead in CI that has Java and Maven."""
+    with _skipped_without_java():
+        find_java()
+        fetch_jars()
+
+
+@pytest.fixture(scope="session")
+def connect_program(kafka_program: None) -> None:
+    """The same for Kafka Connect with the JDBC sink: what a `ConnectWorker` runs."""
+    with _skipped_without_java():
+        runtime_folder()
+        plugin_folder("jdbc")
 
 
 @pytest.fixture(scope="session")

@@ -86,3 +86,11 @@ class KafkaSettings(BaseModel):
         description="Time to finish what is in flight on SIGTERM, then exit 75; "
         "the orchestrator's grace must be longer.",
     )
+    connect_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")] = Field(
+        default="http://127.0.0.1:8083", description="Kafka Connect's REST API, for `streamapp connect`."
+    )
+    warehouse_url: SecretStr | None = Field(
+        default=None,
+        description="The local warehouse for `streamapp warehouse`, postgresql://user@host:port/database; "
+        "the password in it or in PGPASSWORD. Empty: user streamapp, database warehouse on 127.0.0.1:5432.",
+    )

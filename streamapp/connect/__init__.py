@@ -1,0 +1,1 @@
+"""Kafka Connect, by its REST API: connectors that load the results topic into warehouses."""
