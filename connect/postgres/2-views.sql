@@ -1,0 +1,288 @@
+-- The views of the local warehouse, over the landing table of 1-landing.sql. The same names, columns and
+-- meaning as in Snowflake (connect/snowflake/2-views.sql). Safe to run again.
+-- All times are UTC moments (timestamptz); hours and days are UTC's. "Today" is the UTC date: an analyst in
+-- another zone copies the view and puts its zone in place of 'UTC'.
+
+begin;
+
+-- The table as Snowflake has it: the row's 12 keys and where its record stands.
+create or replace view ds_content_moderation_tagging_1st_layer as
+select
+    row_doc ->> 'UID' as uid,
+    row_doc ->> 'USERNAME' as username,
+    row_doc ->> 'IMAGE_URL' as image_url,
+    row_doc ->> 'COUNTRY' as country,
+    row_doc ->> 'EVENT_TIME' as event_time,
+    row_doc ->> 'MESSAGE_RECEIVE_TIME' as message_receive_time,
+    total_duration_s as total_duration,
+    row_doc -> 'MODEL_ATTRIBUTES' as model_attributes,
+    row_doc ->> 'PREDICTED_PRIMARY_CATEGORY' as predicted_primary_category,
+    row_doc ->> 'PREDICTED_SECONDARY_CATEGORY' as predicted_secondary_category,
+    row_doc ->> 'MODEL_VERSION' as model_version,
+    try_boolean(row_doc ->> 'TO_BE_MODERATED') as to_be_moderated,
+    jsonb_build_object(
+        'topic', __connect_topic,
+        'partition', __connect_partition,
+        'offset', __connect_offset,
+        'loaded_at', loaded_at
+    ) as record_metadata
+from landing
+where row_doc is not null;
+
+-- What landed and is no row, with the reason.
+create or replace view not_rows as
+select
+    __connect_topic as result_topic,
+    __connect_partition as result_partition,
+    __connect_offset as result_offset,
+    loaded_at,
+    case when doc is null then 'tombstone: no value' else why_not_row(try_jsonb(doc)) end as problem,
+    octet_length(doc) as doc_bytes,
+    -- Bytes that are no UTF-8 are shown escaped.
+    encode(substring(doc from 1 for 200), 'escape') as doc_start
+from landing
+where row_doc is null;
+
+-- Each model of a row: its verdict, and whether the row's TO_BE_MODERATED asks it. The models that MODEL_ATTRIBUTES
+-- has columns for, and those that were added, whose columns stand in PROVENANCE. A row without PROVENANCE is of the
+-- old deployment, which knew no shadow mode.
+create or replace function model_verdicts(attributes jsonb)
+returns table (model text, status int, to_be_moderated boolean, is_enforced boolean, is_added boolean)
+language sql immutable parallel safe
+as $$
+    select
+        prefix,
+        try_int(columns ->> (prefix || '_STATUS')),
+        try_boolean(columns ->> (prefix || '_TO_BE_MODERATED')),
+        mode is distinct from 'shadow',
+        is_added
+    from (
+        select
+            prefix,
+            attributes as columns,
+            attributes #>> array['PROVENANCE', 'models', name, 'mode'] as mode,
+            false as is_added
+        from (values ('NN', 'nudenet'), ('MFD', 'mfd'), ('CLIP', 'clip'), ('COOP', 'coop')) as built_in (prefix, name)
+        union all
+        select left(status_key, -length('_STATUS')), entry.value -> 'columns', entry.value ->> 'mode', true
+        from jsonb_each(object_or_empty(attributes #> '{PROVENANCE,models}')) as entry,
+            jsonb_object_keys(object_or_empty(entry.value -> 'columns')) as status_key
+        where status_key like '%\_STATUS'
+    ) as every_model
+$$;
+
+-- One row per source event: of several the latest MESSAGE_RECEIVE_TIME counts, then the highest offset. A row
+-- without a source position (the old deployment's) is an event of its own.
+-- An anti-join and no DISTINCT ON: a condition on the time, the user or the position reaches the indexes.
+create or replace view moderation_events as
+select
+    source_topic,
+    source_partition,
+    source_offset,
+    row_doc ->> 'UID' as uid,
+    row_doc ->> 'USERNAME' as username,
+    row_doc ->> 'IMAGE_URL' as image_url,
+    row_doc ->> 'COUNTRY' as country,
+    event_at as event_time,
+    received_at as message_receive_time,
+    total_duration_s as total_duration,
+    try_boolean(row_doc ->> 'TO_BE_MODERATED') as to_be_moderated,
+    row_doc ->> 'PREDICTED_PRIMARY_CATEGORY' as predicted_primary_category,
+    row_doc ->> 'PREDICTED_SECONDARY_CATEGORY' as predicted_secondary_category,
+    row_doc #>> '{MODEL_ATTRIBUTES,PREDICTED_TOP3_PRIMARY_CATEGORY}' as predicted_top3_primary_category,
+    row_doc #>> '{MODEL_ATTRIBUTES,PREDICTED_TOP3_SECONDARY_CATEGORY}' as predicted_top3_secondary_category,
+    row_doc ->> 'MODEL_VERSION' as model_version,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,NN_STATUS}') as nn_status,
+    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,NN_TO_BE_MODERATED}') as nn_to_be_moderated,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,NN_DURATION}') as nn_duration,
+    -- The highest of the key frames'; null where NudeNet has no verdict.
+    (
+        select max(try_number(score))
+        from regexp_split_to_table(row_doc #>> '{MODEL_ATTRIBUTES,NN_UNSAFE_SCORES}', ', *') as score
+    ) as nn_unsafe_score,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,MFD_STATUS}') as mfd_status,
+    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,MFD_TO_BE_MODERATED}') as mfd_to_be_moderated,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,MFD_DURATION}') as mfd_duration,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_STATUS}') as clip_status,
+    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_TO_BE_MODERATED}') as clip_to_be_moderated,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_DURATION}') as clip_duration,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,COOP_STATUS}') as coop_status,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,COOP_DURATION}') as coop_duration,
+    -- The models, comma-separated, added ones last, that asked for a person, and those that had to because they have no verdict.
+    (
+        select string_agg(model, ', ' order by is_added, model collate "C")
+        from model_verdicts(row_doc -> 'MODEL_ATTRIBUTES')
+        where to_be_moderated and is_enforced and status = 0
+    ) as flagged_by,
+    (
+        select string_agg(model, ', ' order by is_added, model collate "C")
+        from model_verdicts(row_doc -> 'MODEL_ATTRIBUTES')
+        where to_be_moderated and is_enforced and status <> 0
+    ) as failed_closed_by,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,reason}' as reason,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,reason_sentence}' as reason_sentence,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,attempts}') as attempts,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,sha256}' as content_sha256,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,media_type}' as content_media_type,
+    try_bigint(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,bytes}') as content_bytes,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,width_px}') as width_px,
+    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,height_px}') as height_px,
+    case jsonb_typeof(row_doc #> '{MODEL_ATTRIBUTES,PROVENANCE,frames}')
+        when 'array' then jsonb_array_length(row_doc #> '{MODEL_ATTRIBUTES,PROVENANCE,frames}')
+    end as key_frames,
+    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,frames_complete}') as frames_complete,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,fetch_s}') as fetch_s,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,decode_s}') as decode_s,
+    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,queue_s}') as queue_s,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,policy,version}' as policy_version,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,policy,sha256}' as policy_sha256,
+    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,streamapp}' as streamapp_version,
+    backfill,
+    row_doc -> 'MODEL_ATTRIBUTES' as model_attributes,
+    __connect_topic as result_topic,
+    __connect_partition as result_partition,
+    __connect_offset as result_offset
+from landing as this
+where row_doc is not null
+    and not exists (
+        select from landing as other
+        where other.source_topic = this.source_topic
+            and other.source_partition = this.source_partition
+            and other.source_offset = this.source_offset
+            and (coalesce(other.received_at, '-infinity'), other.__connect_offset, other.__connect_partition, other.__connect_topic)
+            > (coalesce(this.received_at, '-infinity'), this.__connect_offset, this.__connect_partition, this.__connect_topic)
+    );
+
+-- What a moderator opens first: pictures received today (UTC) that a person must look at, newest first.
+create or replace view to_be_moderated_today as
+select
+    message_receive_time,
+    uid,
+    username,
+    image_url,
+    country,
+    flagged_by,
+    failed_closed_by,
+    nn_unsafe_score,
+    reason,
+    reason_sentence,
+    predicted_primary_category,
+    predicted_secondary_category,
+    source_topic,
+    source_partition,
+    source_offset
+from moderation_events
+where to_be_moderated
+    and message_receive_time >= date_trunc('day', now(), 'UTC')
+    and message_receive_time < date_trunc('day', now(), 'UTC') + interval '1 day'
+order by message_receive_time desc;
+
+-- By day, country and primary category. A picture of two categories counts in both; one without counts as
+-- '(none)', and a country that is not known as '(unknown)'.
+create or replace view events_by_country_and_category as
+select
+    (message_receive_time at time zone 'UTC')::date as day,
+    coalesce(nullif(country, ''), '(unknown)') as country,
+    coalesce(nullif(category, ''), '(none)') as category,
+    count(*) as events,
+    count(*) filter (where to_be_moderated) as to_be_moderated,
+    count(*) filter (where to_be_moderated)::double precision / count(*) as share_to_be_moderated
+from moderation_events,
+    regexp_split_to_table(coalesce(predicted_primary_category, ''), ', *') as category
+group by 1, 2, 3;
+
+-- Pictures on which NudeNet and CLIP both have a verdict and not the same. In shadow mode, too: that is when
+-- one compares.
+create or replace view model_disagreement as
+select
+    message_receive_time,
+    uid,
+    image_url,
+    country,
+    case when nn_to_be_moderated then 'NN' else 'CLIP' end as flagged_by_only,
+    nn_unsafe_score,
+    predicted_primary_category,
+    predicted_secondary_category,
+    predicted_top3_primary_category,
+    to_be_moderated,
+    policy_version,
+    source_topic,
+    source_partition,
+    source_offset
+from moderation_events
+where nn_status = 0
+    and clip_status = 0
+    and nn_to_be_moderated <> clip_to_be_moderated;
+
+-- Events per hour, model and STATUS, with the share of that model's events of the hour. −1: switched off.
+create or replace view status_counts_per_hour as
+select
+    date_trunc('hour', message_receive_time, 'UTC') as hour,
+    model,
+    status,
+    count(*) as events,
+    count(*) / sum(count(*)::double precision) over (partition by date_trunc('hour', message_receive_time, 'UTC'), model) as share
+from moderation_events, model_verdicts(model_attributes)
+group by 1, 2, 3;
+
+-- Source events with several rows: repeats after a crash, and backfills. All but the last are hidden by
+-- moderation_events.
+create or replace view duplicate_rows as
+select
+    source_topic,
+    source_partition,
+    source_offset,
+    row_count,
+    first_message_receive_time,
+    last_message_receive_time,
+    details.backfill_rows,
+    details.has_same_verdict
+from (
+    select
+        source_topic,
+        source_partition,
+        source_offset,
+        count(*) as row_count,
+        min(received_at) as first_message_receive_time,
+        max(received_at) as last_message_receive_time
+    from landing
+    where source_topic is not null
+    group by 1, 2, 3
+    having count(*) > 1
+) as repeated
+cross join lateral (
+    select
+        count(one.backfill) as backfill_rows,
+        count(distinct row_doc ->> 'TO_BE_MODERATED') = 1 as has_same_verdict
+    from landing as one
+    where one.source_topic = repeated.source_topic
+        and one.source_partition = repeated.source_partition
+        and one.source_offset = repeated.source_offset
+) as details;
+
+-- Seconds per hour: TOTAL_DURATION (received → row), and from the event's own time to its row, which has the
+-- wait in Kafka, too. Backfilled rows are left out: their events were old.
+create or replace view latency_percentiles as
+select
+    hour,
+    events,
+    total_duration_s[1] as total_duration_p50,
+    total_duration_s[2] as total_duration_p95,
+    total_duration_s[3] as total_duration_p99,
+    event_to_row_s[1] as event_to_row_p50,
+    event_to_row_s[2] as event_to_row_p95,
+    event_to_row_s[3] as event_to_row_p99
+from (
+    select
+        date_trunc('hour', message_receive_time, 'UTC') as hour,
+        count(*) as events,
+        percentile_cont(array[0.50, 0.95, 0.99]) within group (order by total_duration) as total_duration_s,
+        percentile_cont(array[0.50, 0.95, 0.99]) within group (
+            order by extract(epoch from message_receive_time - event_time)::double precision + total_duration
+        ) as event_to_row_s
+    from moderation_events
+    where backfill is null
+    group by 1
+) as hours;
+
+commit;

@@ -1,0 +1,1 @@
+"""The local warehouse: PostgreSQL, which Kafka Connect fills from the results topic."""
