@@ -33,8 +33,9 @@ format: setup ## Mend what `make check` would complain of, where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write the README's generated tables anew
+docs: setup ## Write the generated tables and files anew
 	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/deployment.py
 	PYTHONPATH=tests $(BIN)/python -m adversarial
 
 fuzz: setup ## 20,000 damaged files through the decoder processes; one JSON line
