@@ -1,5 +1,5 @@
 -- The landing table: one row for each record of the results topic, as Snowflake's Kafka connector writes it.
--- Safe to run again. Run as the role that 0-account.sql created the schema with.
+-- Safe to run again. Run as the role that owns the schema: SYSADMIN after 0-account.sql.
 
 USE SCHEMA STREAMAPP.MODERATION;
 

@@ -1,6 +1,6 @@
 -- What analysts read: one row per event with types, and the views that answer the first questions. The same names,
 -- columns and meaning as in the local warehouse (connect/postgres/2-views.sql). Safe to run again: COPY GRANTS
--- keeps who may read them.
+-- keeps who may read them. Run as the table's owner.
 --
 -- Times are TIMESTAMP_NTZ in UTC; hours and days are UTC's. "Today" is the UTC date: for another zone copy the view
 -- and put CONVERT_TIMEZONE('UTC', 'America/Bogota', …) around MESSAGE_RECEIVE_TIME and around SYSDATE().
@@ -13,8 +13,9 @@ USE SCHEMA STREAMAPP.MODERATION;
 
 -- One row per source event: of several the latest MESSAGE_RECEIVE_TIME counts, then the highest offset of the
 -- result. A row without a source position (the old deployment's) is an event of its own, told by the place of its
--- record, or, where it was not loaded from Kafka, by its user, time and URL. What is no row is left out: 3-errors.sql
--- finds it.
+-- record, or, where it was not loaded from Kafka, by its user, time and URL. What is no row is left out, and of an
+-- events topic that was deleted and created again, whose positions name two events each, the later of the two counts:
+-- 3-errors.sql finds both.
 -- Every query of it reads the whole table, whatever its conditions. Where that takes too long, make it a dynamic
 -- table: CREATE DYNAMIC TABLE with a TARGET_LAG and a WAREHOUSE in place of CREATE VIEW, over the same SELECT, and
 -- grant SELECT on it to STREAMAPP_ANALYST.
@@ -65,6 +66,9 @@ latest AS (
 typed AS (
     SELECT
         *,
+        -- With a space and a zone, in place of T, Z and no zone, which is UTC.
+        REPLACE(REPLACE(EVENT_TIME, 'T', ' '), 'Z', '+00:00')
+        || IFF(REGEXP_LIKE(EVENT_TIME, '.*(Z|[+-][0-9]{2}:[0-9]{2})'), '', '+00:00') AS ZONED_EVENT_TIME,
         TRY_TO_NUMBER(MODEL_ATTRIBUTES:NN_STATUS::VARCHAR) AS NN_STATUS,
         TRY_TO_BOOLEAN(MODEL_ATTRIBUTES:NN_TO_BE_MODERATED::VARCHAR) AS NN_TO_BE_MODERATED,
         TRY_TO_NUMBER(MODEL_ATTRIBUTES:MFD_STATUS::VARCHAR) AS MFD_STATUS,
@@ -109,10 +113,10 @@ SELECT
     USERNAME,
     IMAGE_URL,
     COUNTRY,
-    COALESCE(
-        TRY_TO_TIMESTAMP_NTZ(EVENT_TIME, 'YYYY-MM-DD HH24:MI:SS'),
-        TRY_TO_TIMESTAMP_NTZ(EVENT_TIME, 'YYYY-MM-DD HH24:MI:SS.FF')
-    ) AS EVENT_TIME,
+    CONVERT_TIMEZONE('UTC', COALESCE(
+        TRY_TO_TIMESTAMP_TZ(ZONED_EVENT_TIME, 'YYYY-MM-DD HH24:MI:SSTZH:TZM'),
+        TRY_TO_TIMESTAMP_TZ(ZONED_EVENT_TIME, 'YYYY-MM-DD HH24:MI:SS.FFTZH:TZM')
+    ))::TIMESTAMP_NTZ AS EVENT_TIME,
     RECEIVED_AT AS MESSAGE_RECEIVE_TIME,
     TOTAL_DURATION,
     TO_BE_MODERATED,
@@ -300,6 +304,9 @@ FROM (
         MODEL_ATTRIBUTES:PROVENANCE:backfill::VARCHAR AS BACKFILL,
         TO_BE_MODERATED
     FROM DS_CONTENT_MODERATION_TAGGING_1ST_LAYER
+    WHERE UID IS NOT NULL
+        AND MESSAGE_RECEIVE_TIME IS NOT NULL
+        AND IS_OBJECT(MODEL_ATTRIBUTES)
 )
 WHERE SOURCE_TOPIC IS NOT NULL AND SOURCE_PARTITION IS NOT NULL AND SOURCE_OFFSET IS NOT NULL
 GROUP BY SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET

@@ -18,6 +18,7 @@ from streamapp.local.display import make_console
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NAMED_LINES = 5
+_LONGEST_EVENT = 300
 _NONE = "\N{EN DASH}"
 
 
@@ -73,6 +74,8 @@ def command(
     """
     if pictures is not None and output is None:
         raise click.UsageError("--pictures is for the report: give --output, too.")
+    if output is not None and output.resolve() in (old.resolve(), new.resolve()):
+        raise click.UsageError(f"--output {output} is one of the files that are compared.")
     console = make_console()
     with console.status("Comparing"):
         comparison = compare(match_files(old, new), tolerance)
@@ -126,7 +129,8 @@ def _side_lines(side: Side) -> list[str]:
 
 
 def _event(facts: Facts) -> str:
-    return printable(f"user {facts.uid}, {facts.event_time or 'no time'}, {facts.url}")
+    text = printable(f"user {facts.uid}, {facts.event_time or 'no time'}, {facts.url}")
+    return text if len(text) <= _LONGEST_EVENT else f"{text[:_LONGEST_EVENT]}…"
 
 
 def _confusion_table(comparison: Comparison) -> Table:

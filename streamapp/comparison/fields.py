@@ -154,7 +154,7 @@ def _value(field: Field, value: object) -> Value:
     match field.kind:
         case Kind.FLAG if isinstance(value, bool):
             return value
-        case Kind.STATUS if isinstance(value, int) and not isinstance(value, bool):
+        case Kind.STATUS if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1000:
             return value
         case Kind.SECONDS if isinstance(value, int | float) and math.isfinite(value):
             return float(value)

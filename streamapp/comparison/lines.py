@@ -79,6 +79,9 @@ def _read(number: int, line: bytes) -> Facts | BadLine:
             return facts_of(row)
         except RowError as exc:
             return BadLine(number, str(exc))
+        except (ValueError, OverflowError, RecursionError):
+            # An integer of thousands of digits has no text and no float.
+            return BadLine(number, "has a value beyond all bounds")
     return BadLine(number, "is neither JSON nor a Python dict")
 
 

@@ -11,6 +11,7 @@ from streamapp.comparison.agreement import Comparison, Disagreement
 from streamapp.comparison.fields import UNSAFE, VERDICT, Facts, Value
 
 MOST_CARDS = 500
+LONGEST_TEXT = 300
 _NONE = "\N{EN DASH}"
 _PICTURE_SCHEMES = ("http", "https")
 _KINDS = {"missed": "now passed", "new": "newly flagged", "same": "same verdict"}
@@ -40,7 +41,8 @@ def write_report(path: Path, comparison: Comparison, pictures: Path | None = Non
         cards="\n".join(_card(number, one, pictures) for number, one in enumerate(shown)),
         footer=escape(_footer(comparison, len(shown))),
     )
-    path.write_text(html, encoding="utf-8")
+    # JSON may hold half of a surrogate pair, which no file can.
+    path.write_text(html, encoding="utf-8", errors="replace")
 
 
 def picture_url(url: str, pictures: Path | None) -> str | None:
@@ -88,8 +90,13 @@ def shown_value(value: Value) -> str:
         case bool():
             return "yes" if value else "no"
         case tuple():
-            return ", ".join(f"{part:.4f}" if isinstance(part, float) else part for part in value) or _NONE
+            parts = (f"{part:.4f}" if isinstance(part, float) else part for part in value)
+            return _shortened(", ".join(parts)) or _NONE
     return str(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def _summary(comparison: Comparison) -> str:
@@ -144,10 +151,11 @@ def _card(number: int, one: Disagreement, pictures: Path | None) -> str:
     kind = kind_of(one)
     names = [*_ALWAYS_SHOWN, *(name for name in one.names if name not in _ALWAYS_SHOWN)]
     rows = "".join(_compared_row(name, one) for name in names)
+    title = escape(_shortened(one.new.url))
     return f"""<article class="card is-{kind}">
 {_well(number, one, pictures)}
 <div class="text">
-<div class="title"><h2>{escape(one.new.url)}</h2><span class="pill {kind}">{_KINDS[kind]}</span></div>
+<div class="title"><h2>{title}</h2><span class="pill {kind}">{_KINDS[kind]}</span></div>
 <p class="user">{escape(_user(one.new))}</p>
 <table><tr><th></th><th>old</th><th>new</th></tr>{rows}</table>
 </div>
@@ -178,7 +186,7 @@ def _well(number: int, one: Disagreement, pictures: Path | None) -> str:
 
 
 def _user(facts: Facts) -> str:
-    return f"user {facts.uid}" + (f", {facts.event_time}" if facts.event_time else "")
+    return _shortened(f"user {facts.uid}" + (f", {facts.event_time}" if facts.event_time else ""))
 
 
 def _footer(comparison: Comparison, shown_count: int) -> str:

@@ -76,6 +76,22 @@ async def test_what_can_not_be_done_is_one_line_on_stderr(folder: Path) -> None:
     assert unwritable.errors.count("\n") == apart.errors.count("\n") == 1
 
 
+async def test_a_report_that_would_overwrite_a_compared_file_is_refused(folder: Path) -> None:
+    before = (folder / "old.jsonl").read_bytes()
+    ended = await compare(folder, "--output", "./old.jsonl")
+
+    assert ended.exit_code == 2
+    assert "is one of the files that are compared" in ended.errors
+    assert (folder / "old.jsonl").read_bytes() == before
+
+
+async def test_long_texts_of_users_do_not_flood_the_terminal(folder: Path) -> None:
+    lines = (folder / "old.jsonl").read_text()
+    (folder / "old.jsonl").write_text(lines + json.dumps(row(IMAGE_URL="https://a/" + "x" * 500_000)))
+
+    assert len((await compare(folder)).output) < 5000
+
+
 async def test_pictures_without_a_report_are_refused(folder: Path) -> None:
     ended = await compare(folder, "--pictures", ".")
 

@@ -63,6 +63,18 @@ def test_python_text_that_is_more_than_literals_is_not_run(tmp_path: Path) -> No
         (row(NN_UNSAFE_SCORES="0.1, high"), "has NN_UNSAFE_SCORES '0.1, high', which are no scores"),
         (row(NN_UNSAFE_SCORES="nan"), "has NN_UNSAFE_SCORES 'nan', which are no finite scores"),
         (row(TOTAL_DURATION=float("inf")), "has TOTAL_DURATION inf, which is no seconds"),
+        (
+            '{"UID": 1, "IMAGE_URL": "", "MODEL_ATTRIBUTES": {}, "TOTAL_DURATION": 1' + "0" * 400 + "}",
+            "has a value beyond all bounds",
+        ),
+        (
+            "{'UID': 0x" + "f" * 5000 + ", 'IMAGE_URL': '', 'MODEL_ATTRIBUTES': {}}",
+            "has a value beyond all bounds",
+        ),
+        (
+            "{'UID': 1, 'IMAGE_URL': '', 'MODEL_ATTRIBUTES': {'NN_STATUS': -0x" + "f" * 5000 + "}}",
+            "has a value beyond all bounds",
+        ),
         ("[" * 100_000, "is neither JSON nor a Python dict"),
         ("-" * 100_000 + "1", "is neither JSON nor a Python dict"),
         ("{'a': '\\d'", "is neither JSON nor a Python dict"),

@@ -77,6 +77,19 @@ def test_what_comes_from_rows_is_text(name: str, tmp_path: Path) -> None:
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
 
 
+@pytest.mark.parametrize("name", ["UID", "IMAGE_URL"])
+def test_half_a_surrogate_pair_costs_no_report(name: str, tmp_path: Path) -> None:
+    assert "https://a/?" in report_of(tmp_path, {name: "https://a/\ud800"})
+
+
+def test_long_texts_are_cut_and_a_pictures_url_is_not(tmp_path: Path) -> None:
+    url, scores = f"https://a/{'x' * 5000}", ", ".join(["0.1000"] * 5000)
+    html = report_of(tmp_path, {"UID": "y" * 5000, "IMAGE_URL": url, "NN_UNSAFE_SCORES": scores})
+
+    assert [image["src"] for image in Page(html).images()] == [url]
+    assert not re.findall("x{301}|y{301}|(?:0.1000, ){40}", html.replace(url, ""))
+
+
 def test_categories_are_text_too(tmp_path: Path) -> None:
     old, new = row(PREDICTED_PRIMARY_CATEGORY=HOSTILE), row()
     comparison = compare(match_files(write(tmp_path / "old", [old]), write(tmp_path / "new", [new])))

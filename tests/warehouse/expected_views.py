@@ -278,15 +278,16 @@ def _float(value: object) -> float | None:
 
 
 def _moment(row: Row) -> datetime | None:
-    moment = _read_time(row["MESSAGE_RECEIVE_TIME"])
-    return moment and moment.astimezone(UTC).replace(tzinfo=None)
+    return _read_time(row["MESSAGE_RECEIVE_TIME"])
 
 
 def _read_time(text: str | None) -> datetime | None:
+    """In UTC, where it names no zone, too; naive, as Snowflake's views have it."""
     try:
-        return datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _hour(moment: datetime | None) -> datetime | None:

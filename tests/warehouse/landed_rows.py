@@ -25,6 +25,13 @@ Row = dict[str, Any]
 RESULTS_TOPIC = "content_moderation_profile-results_dev"
 EVENTS_TOPIC = "modify_user"
 START = datetime(2026, 11, 20, 10, 15, 0, 250_000, UTC)
+# As producers write a time; that of the last one can't be read.
+EVENT_TIMES = (
+    "2026-11-20T10:14:57Z",
+    "2026-11-20T10:14:57.5",
+    "2026-11-20 05:14:57.521300-05:00",
+    "2026-11-20 10:14:57 +",
+)
 SAMPLES = Path(streamapp.local.__file__).parent / "samples"
 
 
@@ -128,7 +135,7 @@ def landed_rows(now: datetime) -> Sequence[Landed]:
     """All that a results topic and its table may have.
 
     Args:
-        now: when the rows of today were received.
+        now: when the rows of today were received; those of tomorrow a day later.
     """
     rows = [
         *engine_rows().values(),
@@ -249,17 +256,31 @@ def _malformed() -> list[Row]:
         row | {"MODEL_ATTRIBUTES": [1]},
         row | {"MODEL_ATTRIBUTES": "text"},
         row | {"MODEL_ATTRIBUTES": {}},
+        # At the position of an event that has a row.
+        row | {"UID": None},
+        *(
+            edited(row, provenance=source_at(30 + number), EVENT_TIME=text)
+            for number, text in enumerate(EVENT_TIMES)
+        ),
     ]
 
 
 def _of_today(now: datetime) -> list[Row]:
     flagged, clean, missing = (engine_rows()[name] for name in ("coffee.jpg", "rocket.jpg", "missing.jpg"))
-    return [
-        edited(flagged, provenance=source_at(20), **received(now)),
-        edited(clean, provenance=source_at(21), **received(now)),
-        edited(missing, provenance=source_at(22), **received(now - timedelta(microseconds=1))),
-        edited(flagged, provenance=source_at(23), **received(now - timedelta(days=1))),
-        # Judged yesterday and again today: it counts as today's.
-        edited(flagged, provenance=source_at(24), **received(now - timedelta(days=1, minutes=1))),
-        edited(flagged, provenance=source_at(24), **received(now)),
-    ]
+    rows = []
+    # Tomorrow's, too: midnight may come before the views are asked.
+    for partition, moment in ((1, now), (2, now + timedelta(days=1))):
+        rows += [
+            edited(flagged, provenance=source_at(20, partition), **received(moment)),
+            edited(clean, provenance=source_at(21, partition), **received(moment)),
+            edited(missing, provenance=source_at(22, partition), **received(moment)),
+            edited(flagged, provenance=source_at(23, partition), **received(moment - timedelta(days=1))),
+            # Judged on the day before and again: it counts on the second day.
+            edited(
+                flagged,
+                provenance=source_at(24, partition),
+                **received(moment - timedelta(days=1, minutes=1)),
+            ),
+            edited(flagged, provenance=source_at(24, partition), **received(moment)),
+        ]
+    return rows

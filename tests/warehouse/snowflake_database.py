@@ -3,11 +3,11 @@
 import io
 import json
 import warnings
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from fakesnow.instance import FakeSnow
 from snowflake.connector import DictCursor
@@ -17,6 +17,8 @@ from warehouse.landed_rows import Landed
 SQL = Path(__file__).parents[2] / "connect" / "snowflake"
 TABLE = "DS_CONTENT_MODERATION_TAGGING_1ST_LAYER"
 PORTABLE = ("1-table.sql", "2-views.sql", "3-errors.sql")
+
+Answer = TypeVar("Answer")
 
 
 def statements_of(file: str) -> list[str]:
@@ -70,6 +72,13 @@ class SnowflakeDatabase:
             for name, value in row.items()
         ]
         self.query(f"INSERT INTO {TABLE} ({', '.join(row)}) SELECT {places}", values)
+
+
+def on_one_date(ask: Callable[[], Answer]) -> tuple[date, Answer]:
+    """The answer, asked for again where midnight (UTC) passed meanwhile, and its date."""
+    day = datetime.now(UTC).date()
+    answer = ask()
+    return (day, answer) if datetime.now(UTC).date() == day else on_one_date(ask)
 
 
 def comparable(value: object) -> object:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from test_records import OLD_ROW
-from warehouse.landed_rows import RESULTS_TOPIC, Landed, Row
+from warehouse.landed_rows import RESULTS_TOPIC, Landed, Row, edited, provenance_of
 from warehouse.postgres_cluster import PostgresCluster
 from warehouse.snowflake_database import SnowflakeDatabase
 
@@ -24,9 +24,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "analyst.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```sql\n(.*?)^```\n\n((?:\|[^\n]*\n)+)", PAGE, re.MULTILINE | re.DOTALL)
 QUERIES = [query for query, _ in EXAMPLES]
 TABLES = dict(EXAMPLES)
-SNOWFLAKE_ONLY, LOCAL_ONLY = "-- Snowflake\n", "-- local warehouse\n"
+# No `--`, which `streamapp warehouse query "$SQL"` would take for an option.
+SNOWFLAKE_ONLY, LOCAL_ONLY = "/* Snowflake */\n", "/* local warehouse */\n"
 
-# The page's rows are of this morning; for the view of today they are of the current one.
+# The page's rows are of this morning.
 MORNING = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PREFIXES = {"NN": "nudenet", "MFD": "mfd", "CLIP": "clip", "COOP": "coop"}
 SELFIE, CAT, FIGHT, CAR = ("9a1f" + "0" * 60, "5be2" + "0" * 60, "77c0" + "0" * 60, "e4d3" + "0" * 60)
@@ -51,6 +52,21 @@ def rows_of(morning: datetime) -> Sequence[Landed]:
         OLD_ROW,
     ]
     return [Landed(row, offset=number) for number, row in enumerate(rows)]
+
+
+def rows_of_today() -> Sequence[Landed]:
+    """The same events from midnight on, and those of tomorrow: midnight may come before the view is asked."""
+    midnight = datetime.combine(datetime.now(UTC).date(), time(0, 0), UTC)
+    tomorrow = [
+        Landed(edited(one.row, provenance=source_of_tomorrow(one.row)), one.offset, partition=1)
+        for one in rows_of(midnight + timedelta(days=1))
+        if provenance_of(one.row)
+    ]
+    return [*rows_of(midnight), *tomorrow]
+
+
+def source_of_tomorrow(row: Row) -> Row:
+    return {"source": provenance_of(row)["source"] | {"partition": 4}}
 
 
 def picture(
@@ -144,31 +160,32 @@ def row_of(
     return decoded
 
 
-def morning_of(query: str) -> datetime:
-    if "to_be_moderated_today" in query:
-        return datetime.combine(datetime.now(UTC).date(), time(0, 0), UTC)
-    return MORNING
+def is_of_today(query: str) -> bool:
+    return "to_be_moderated_today" in query
 
 
-@pytest.fixture(scope="module", params=["the page's morning", "today"])
-def snowflake(request: pytest.FixtureRequest) -> Iterator[tuple[datetime, SnowflakeDatabase]]:
-    morning = morning_of("to_be_moderated_today" if request.param == "today" else "")
-    with SnowflakeDatabase(rows_of(morning)) as database:
-        yield morning, database
+def rows_for(of_today: bool) -> Sequence[Landed]:
+    return rows_of_today() if of_today else rows_of(MORNING)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["the page's morning", "today"])
+def snowflake(request: pytest.FixtureRequest) -> Iterator[tuple[bool, SnowflakeDatabase]]:
+    with SnowflakeDatabase(rows_for(request.param)) as database:
+        yield request.param, database
 
 
 @pytest.fixture(scope="module")
-def postgres_urls(postgres_cluster: PostgresCluster) -> Mapping[datetime, str]:
-    """Morning → a local warehouse with its rows."""
+def postgres_urls(postgres_cluster: PostgresCluster) -> Mapping[bool, str]:
+    """Whether it is for the view of today → a local warehouse with its rows."""
     urls = {}
-    for morning in (MORNING, morning_of("to_be_moderated_today")):
-        urls[morning] = postgres_cluster.url(postgres_cluster.new_warehouse())
-        with psycopg.connect(urls[morning]) as connection:
-            for one in rows_of(morning):
+    for of_today in (False, True):
+        urls[of_today] = postgres_cluster.url(postgres_cluster.new_warehouse())
+        with psycopg.connect(urls[of_today]) as connection:
+            for one in rows_for(of_today):
                 connection.execute(
                     "insert into landing (__connect_topic, __connect_partition, __connect_offset, doc)"
-                    " values (%s, 0, %s, %s)",
-                    (RESULTS_TOPIC, one.offset, json.dumps(one.row).encode()),
+                    " values (%s, %s, %s, %s)",
+                    (RESULTS_TOPIC, one.partition, one.offset, json.dumps(one.row).encode()),
                 )
     return urls
 
@@ -205,9 +222,9 @@ def test_the_page_has_examples_for_every_view_and_a_table_for_each() -> None:
         assert any(f"FROM {view}" in query for query in QUERIES)
 
 
-def test_snowflake_answers_what_the_page_shows(snowflake: tuple[datetime, SnowflakeDatabase]) -> None:
-    morning, database = snowflake
-    queries = [one for one in QUERIES if morning_of(one) == morning and not one.startswith(LOCAL_ONLY)]
+def test_snowflake_answers_what_the_page_shows(snowflake: tuple[bool, SnowflakeDatabase]) -> None:
+    of_today, database = snowflake
+    queries = [one for one in QUERIES if is_of_today(one) is of_today and not one.startswith(LOCAL_ONLY)]
     assert queries
     for query in queries:
         found = database.query(query.removeprefix(SNOWFLAKE_ONLY).strip().removesuffix(";"))
@@ -216,13 +233,17 @@ def test_snowflake_answers_what_the_page_shows(snowflake: tuple[datetime, Snowfl
 
 @pytest.mark.parametrize("query", [one for one in QUERIES if not one.startswith(SNOWFLAKE_ONLY)])
 def test_the_local_warehouse_answers_what_the_page_shows(
-    query: str, postgres_urls: Mapping[datetime, str]
+    query: str, postgres_urls: Mapping[bool, str]
 ) -> None:
-    with psycopg.connect(postgres_urls[morning_of(query)]) as connection:
+    with psycopg.connect(postgres_urls[is_of_today(query)]) as connection:
         connection.execute("set timezone to 'UTC'")
         cursor = connection.execute(query.encode())
         names = [column.name for column in cursor.description or ()]
         assert as_table(names, cursor.fetchall()) == TABLES[query]
+
+
+def test_each_query_can_be_an_argument_of_streamapp_warehouse_query() -> None:
+    assert not [query for query in QUERIES if query.startswith("-")]
 
 
 def test_the_page_has_every_status() -> None:
