@@ -29,6 +29,7 @@ class Load:
         frames_per_picture: key frames that the models see, mean; 1 for still pictures.
         fetch_s: of a download, mean, in seconds.
         picture_bytes: of a file, mean.
+        host_share: of the pictures, those on the host that has most; 1 where all are on one CDN.
     """
 
     events_per_second: float
@@ -36,6 +37,7 @@ class Load:
     frames_per_picture: float = 1.0
     fetch_s: float = 0.5
     picture_bytes: float = 250_000.0
+    host_share: float = 1.0
 
     @property
     def pictures_per_second(self) -> float:
@@ -93,6 +95,7 @@ class Plan:
         busy: share of its time that the busiest worker works.
         catch_up_s: time that the busiest worker takes to work off the outage while events go on coming.
         downloads_in_flight: a worker's, so that its models never wait for pictures.
+        downloads_per_host: of those, the ones from the host that has most.
         uncommitted_events: those that a worker takes while dead URLs keep its partitions from committing.
         lag_threshold: events of lag for each worker, above which KEDA adds one.
         worker_mbit_per_s, fleet_mbit_per_s: of pictures, with the models at their full rate.
@@ -108,6 +111,7 @@ class Plan:
     busy: float
     catch_up_s: float
     downloads_in_flight: int
+    downloads_per_host: int
     uncommitted_events: int
     lag_threshold: int
     worker_mbit_per_s: float
@@ -140,6 +144,7 @@ def plan(load: Load, worker: Worker, aims: Aims, settings: Settings) -> Plan:
     events_per_worker = pictures_per_worker / load.picture_share
     mbit = pictures_per_worker * load.picture_bytes * 8 / 1e6
     downloads = _up(pictures_per_worker * load.fetch_s)
+    per_host = _up(pictures_per_worker * load.fetch_s * load.host_share)
     uncommitted = _up(events_per_worker * settings.fetch_deadline_s)
     cost = aims.node_cost_per_hour
     return Plan(
@@ -150,6 +155,7 @@ def plan(load: Load, worker: Worker, aims: Aims, settings: Settings) -> Plan:
         busy=busy,
         catch_up_s=aims.outage_s * busy / (1 - busy) if busy < 1 else math.inf,
         downloads_in_flight=downloads,
+        downloads_per_host=per_host,
         uncommitted_events=uncommitted,
         lag_threshold=_up(events_per_worker * lag_seconds(settings)),
         worker_mbit_per_s=mbit,
@@ -158,7 +164,7 @@ def plan(load: Load, worker: Worker, aims: Aims, settings: Settings) -> Plan:
         cost_per_million=None
         if cost is None
         else nodes * cost / SECONDS_PER_HOUR / load.pictures_per_second * 1e6,
-        shortcomings=tuple(_shortcomings(downloads, uncommitted, settings)),
+        shortcomings=tuple(_shortcomings(downloads, per_host, uncommitted, settings)),
     )
 
 
@@ -176,8 +182,8 @@ def memory_bound_bytes(settings: Settings) -> int:
 def lag_seconds(settings: Settings) -> float:
     """Seconds of a worker's work that may stand as lag before another worker is wanted.
 
-    A URL that never answers keeps its partition's offset where it is for FETCH_DEADLINE_S, although all the
-    events uncommitted it are done: that much lag is none. Twice as much is.
+    A URL that never answers keeps its partition's offset where it is for FETCH_DEADLINE_S, although the
+    events behind it are done: that much lag asks for no worker. Twice as much does.
     """
     return 2 * settings.fetch_deadline_s
 
@@ -197,12 +203,17 @@ def _workers(needed: float, images_per_second: float, partitions: int | None) ->
     return _up(partitions / per_worker), partitions
 
 
-def _shortcomings(downloads: int, uncommitted: int, settings: Settings) -> Iterator[str]:
+def _shortcomings(downloads: int, per_host: int, uncommitted: int, settings: Settings) -> Iterator[str]:
     """Settings that a worker would run into before its models do."""
     if downloads > settings.downloads_in_flight:
         yield (
             f"STREAMAPP_DOWNLOADS_IN_FLIGHT is {settings.downloads_in_flight}: the models would wait for "
             f"pictures. Set at least {downloads}."
+        )
+    if per_host > settings.downloads_per_host:
+        yield (
+            f"STREAMAPP_DOWNLOADS_PER_HOST is {settings.downloads_per_host}: the models would wait for the "
+            f"host that has most of the pictures. Set at least {per_host}."
         )
     if uncommitted > settings.unacked_events:
         yield (

@@ -1,13 +1,24 @@
 """Sizing by `streamapp.plan`, against cases that were worked out by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from streamapp.errors import StreamappError
-from streamapp.plan import Aims, Load, Plan, Worker, memory_bound_bytes, plan
+from streamapp.plan import (
+    MFD_FRAME_BYTES,
+    PREPARED_FRAME_BYTES,
+    Aims,
+    Load,
+    Plan,
+    Worker,
+    memory_bound_bytes,
+    plan,
+)
 from streamapp.settings import Settings
 
+README = Path(__file__).parents[1] / "README.md"
 SETTINGS = Settings()
 NO_AIMS = Aims(headroom=0.0)
 
@@ -89,10 +100,23 @@ def test_too_few_partitions_are_an_error_that_says_how_many_there_should_be() ->
 def test_downloads_follow_from_littles_law_and_a_setting_below_them_is_told() -> None:
     # 100 frames / 2 a picture = 50 pictures a second * 0.8 s = 40 at a time.
     load = Load(10.0, frames_per_picture=2.0, fetch_s=0.8)
+    enough = Settings(downloads_in_flight=40, downloads_per_host=40)
     assert planned(load, 100.0).downloads_in_flight == 40
-    assert planned(load, 100.0).shortcomings == ()
-    (told,) = planned(load, 100.0, settings=Settings(downloads_in_flight=39)).shortcomings
+    assert planned(load, 100.0, settings=enough).shortcomings == ()
+    too_few = enough.model_copy(update={"downloads_in_flight": 39})
+    (told,) = planned(load, 100.0, settings=too_few).shortcomings
     assert "STREAMAPP_DOWNLOADS_IN_FLIGHT is 39" in told and "at least 40" in told
+
+
+def test_pictures_that_are_on_one_host_are_bounded_by_its_connections() -> None:
+    # 50 pictures a second * 0.8 s = 40 at a time: all from the CDN, or three quarters of them.
+    load = Load(10.0, frames_per_picture=2.0, fetch_s=0.8)
+    assert planned(load, 100.0).downloads_per_host == 40
+    (told,) = planned(load, 100.0, settings=Settings(downloads_per_host=39)).shortcomings
+    assert "STREAMAPP_DOWNLOADS_PER_HOST is 39" in told and "at least 40" in told
+    shared = Load(10.0, frames_per_picture=2.0, fetch_s=0.8, host_share=0.75)
+    assert planned(shared, 100.0).downloads_per_host == 30
+    assert planned(shared, 100.0, settings=Settings(downloads_per_host=30)).shortcomings == ()
 
 
 def test_what_a_dead_url_keeps_from_being_committed_is_compared_with_the_window() -> None:
@@ -133,5 +157,8 @@ def test_the_memory_is_the_readmes_formula() -> None:
     assert memory_bound_bytes(settings) == 10_000_000 + 280_000_000 + 3 * 512 * 2**20
     without_mfd = settings.model_copy(update={"models": ("nudenet",)})
     assert memory_bound_bytes(without_mfd) == memory_bound_bytes(settings) - 20 * 2 * 5_000_000
+    text = " ".join(README.read_text("utf-8").split())
+    sizes = (PREPARED_FRAME_BYTES / 1e6, MFD_FRAME_BYTES / 1e6)
+    assert "prepared frames of {:g} MB, and {:g} MB more each where MFD is on".format(*sizes) in text
     found = plan(Load(1.0), Worker(10.0, idle_bytes=1e9), NO_AIMS, settings)
     assert found.memory_bytes == 1e9 + memory_bound_bytes(settings)

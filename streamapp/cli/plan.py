@@ -79,6 +79,13 @@ Examples:
     "--picture-kb", type=_Number(), default=250.0, show_default=True, help="Size of a file in kB, mean."
 )
 @click.option(
+    "--host-share",
+    type=_Number(most=1),
+    default=1.0,
+    show_default=True,
+    help="Share of the pictures that are on the busiest host: 1 where all are on one CDN.",
+)
+@click.option(
     "--headroom",
     type=_Number(is_zero_fine=True),
     default=0.3,
@@ -111,6 +118,7 @@ def command(
     frames_per_picture: float,
     fetch_seconds: float,
     picture_kb: float,
+    host_share: float,
     headroom: float,
     outage_minutes: float,
     catch_up_minutes: float | None,
@@ -125,7 +133,9 @@ def command(
     with 1 where a setting would keep a worker from its rate.
     """
     settings = load_settings()
-    load = Load(events_per_second, picture_share, frames_per_picture, fetch_seconds, picture_kb * 1e3)
+    load = Load(
+        events_per_second, picture_share, frames_per_picture, fetch_seconds, picture_kb * 1e3, host_share
+    )
     worker = Worker(images_per_second, workers_per_node, idle_memory_mb * 1e6)
     aims = Aims(
         headroom=headroom,
@@ -206,6 +216,12 @@ def _worker_rows(
         f"{found.downloads_in_flight:,}",
         f"a worker's pictures/s × {load.fetch_s:g} s each (Little); DOWNLOADS_IN_FLIGHT is "
         f"{settings.downloads_in_flight:,}",
+    )
+    yield (
+        "from one host",
+        f"{found.downloads_per_host:,}",
+        f"of these, × {load.host_share:g} on the busiest host; DOWNLOADS_PER_HOST is "
+        f"{settings.downloads_per_host:,}",
     )
     yield (
         "not yet committed",

@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streamapp.cli import group
+from streamapp.cli.plan import command
 from streamapp.errors import StreamappError
+from streamapp.plan import Aims, Load, Worker
 
 BASE = ("--events-per-second", "100", "--images-per-second", "13.5")
 
@@ -43,12 +45,28 @@ def test_each_result_stands_with_its_formula_within_100_columns() -> None:
         "busy": ["74%", "the busiest worker's partitions at the peak ÷ its rate"],
         "catching up": ["29 min", "after 10 min of standstill: outage × busy ÷ (1 − busy)"],
         "downloads in flight": ["7", "a worker's pictures/s × 0.5 s each (Little);"],
+        "from one host": ["7", "of these, × 1 on the busiest host; DOWNLOADS_PER_HOST is 32"],
         "not yet committed": ["810", "a worker's events/s × 60 s that a dead URL takes;"],
         "lagThreshold": ["1,620", "a worker's events/s × 120 s, twice FETCH_DEADLINE_S: for KEDA"],
         "bandwidth": ["27 Mbit/s", "a worker's pictures/s × 250 kB × 8; all workers 270 Mbit/s"],
         "memory": ["17.6 GB", "of a worker at the most: 2.6 GB idle + downloads + pictures +"],
         "cost": ["5.56", "for a million pictures at this rate: nodes × 0.2 ÷ pictures an"],
     }
+
+
+def test_the_options_defaults_are_those_of_the_sizing_table() -> None:
+    given = {option.name: option.default for option in command.params}
+    load, worker, aims = Load(1.0), Worker(1.0), Aims()
+
+    assert given | {"fetch_seconds": load.fetch_s, "picture_kb": load.picture_bytes / 1e3} == given
+    assert [given[name] for name in ("picture_share", "frames_per_picture", "host_share")] == [
+        load.picture_share,
+        load.frames_per_picture,
+        load.host_share,
+    ]
+    assert given["workers_per_node"] == worker.per_node
+    assert given["idle_memory_mb"] == worker.idle_bytes / 1e6
+    assert (given["headroom"], given["outage_minutes"]) == (aims.headroom, aims.outage_s / 60)
 
 
 def test_without_a_price_nothing_is_said_of_cost() -> None:

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = ("cpu", "gpu-g4dn")
 
+# Memory of an idle worker on a GPU: overlays/gpu-g4dn/settings.env assumes it. That on a CPU is measured.
+GPU_IDLE_BYTES = 4.0e9
+
 # What the pods take from secrets.
 SECRETS = {"STREAMAPP_SASL_USERNAME": "user", "STREAMAPP_SASL_PASSWORD": "password"}
 

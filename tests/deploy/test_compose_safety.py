@@ -50,6 +50,30 @@ def test_the_worker_shares_no_network_with_the_warehouse() -> None:
     )
 
 
+def test_up_with_wait_takes_the_end_of_a_one_shot_for_a_success() -> None:
+    # As Compose does: a service that has ended is fine where another one waits for that, else an error.
+    always = {name: service for name, service in SERVICES.items() if not service.get("profiles")}
+    ends = {name for name, service in always.items() if "restart" not in service}
+    waited_for = {
+        other
+        for service in always.values()
+        for other, wait in service.get("depends_on", {}).items()
+        if wait["condition"] == "service_completed_successfully"
+    }
+
+    assert ends == waited_for
+
+
+def test_nothing_reports_to_its_maker() -> None:
+    console = yaml.safe_load((ROOT / "deploy/compose/console.yml").read_text("utf-8"))
+    grafana = SERVICES["grafana"]["environment"]
+
+    assert "redpanda.enable_metrics_reporter=false" in SERVICES["redpanda"]["command"]
+    assert console["analytics"] == {"enabled": False}
+    assert {value for name, value in grafana.items() if name.startswith("GF_ANALYTICS_")} == {"false"}
+    assert grafana["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+
+
 def test_images_are_pinned_and_each_of_ours_is_built_by_one_service() -> None:
     built = [service["image"] for service in SERVICES.values() if "build" in service]
     for name, service in SERVICES.items():

@@ -9,6 +9,7 @@ import click
 import kubernetes_validate
 import pytest
 from kubernetes_objects import (
+    GPU_IDLE_BYTES,
     KUBERNETES,
     OVERLAYS,
     ROOT,
@@ -27,7 +28,7 @@ from kubernetes_objects import (
 from streamapp import __version__
 from streamapp.cli import group
 from streamapp.pages import add_pages
-from streamapp.plan import memory_bound_bytes
+from streamapp.plan import Worker, memory_bound_bytes
 from streamapp.settings import Settings, load_settings
 from streamapp.settings.lookup import KNOWN_NAMES
 from streamapp.settings.origins import is_secret
@@ -35,8 +36,7 @@ from streamapp.settings.origins import is_secret
 # The oldest that clouds still support, and the newest that is known here.
 VERSIONS = ("1.31", "1.37")
 LABELS = only("base/deployment.yaml")["spec"]["template"]["metadata"]["labels"]
-# Of an idle worker: measured on a CPU (2.5 GB); on a GPU assumed, as the overlay says.
-IDLE_BYTES = {"cpu": 2.6e9, "gpu-g4dn": 4.0e9}
+IDLE_BYTES = {"cpu": Worker(1.0).idle_bytes, "gpu-g4dn": GPU_IDLE_BYTES}
 # Of a g4dn.xlarge's 4 vCPU and 16 GiB, what is left for pods, less 0.3 and 0.5 GiB for the usual daemons.
 G4DN_CPU, G4DN_BYTES = 3.9 - 0.3, (14.4 - 0.5) * 2**30
 

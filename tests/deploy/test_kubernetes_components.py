@@ -106,6 +106,13 @@ def test_the_lag_threshold_is_what_its_comment_and_the_plan_say(file: str, overl
     assert re.findall(r'(?:lagThreshold|value): "(\d+)"', text) == [result]
 
 
+@pytest.mark.parametrize(("overlay", "rate"), [("cpu", 13.5), ("gpu-g4dn", 100.0)])
+def test_no_setting_keeps_a_worker_from_the_rate_that_the_scaling_counts_on(
+    overlay: str, rate: float
+) -> None:
+    assert plan(Load(1.0), Worker(rate), Aims(), settings_of(overlay)).shortcomings == ()
+
+
 def test_the_workers_are_scraped_as_the_job_that_the_alerts_ask_for() -> None:
     service, monitor = only("base/service.yaml"), only("components/monitoring/service-monitor.yaml")["spec"]
     job = service["metadata"]["labels"][monitor["jobLabel"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from deployment import PAGE, with_blocks
-from kubernetes_objects import KUBERNETES, ROOT, built, pod
+from kubernetes_objects import KUBERNETES, ROOT, built, only, patch_of, pod, settings_of
 
 from streamapp.policy import DEFAULT_FILE
 
@@ -27,6 +27,24 @@ def test_every_alert_has_its_section_in_the_runbook_and_every_section_its_alert(
     groups = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text("utf-8"))["groups"]
     alerts = [rule["alert"] for one in groups for rule in one["rules"]]
     assert re.findall(r"^### (\w+)$", TEXT, re.MULTILINE) == alerts
+
+
+def test_the_times_and_sizes_that_it_names_are_those_of_the_manifests() -> None:
+    settings, worker = settings_of("cpu"), pod()["containers"][0]
+    probe, resources = worker["livenessProbe"], patch_of("cpu")["containers"][0]["resources"]
+    images = {
+        image["name"]: f"{image['newName']}:{image['newTag']}"
+        for image in only("overlays/cpu/kustomization.yaml")["images"]
+    }
+
+    assert f"`STREAMAPP_DRAIN_TIMEOUT_S` ({settings.drain_timeout_s:g} s)" in TEXT
+    assert f"Kubernetes waits {pod()['terminationGracePeriodSeconds']} s" in TEXT
+    assert f"only after {probe['periodSeconds'] * probe['failureThreshold']} s" in TEXT
+    assert f"ends it after {settings.loop_timeout_s:g} s" in TEXT
+    assert settings.loop_timeout_s == settings.model_timeout_s
+    size = resources["limits"]["memory"].replace("Gi", " GiB")
+    assert f"(`cpu`: {resources['requests']['cpu']} cores, {size};" in TEXT
+    assert CONSOLE.count(images["streamapp"]) == 2
 
 
 def test_every_section_is_in_the_reading_order() -> None:
