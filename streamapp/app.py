@@ -17,9 +17,9 @@ from streamapp.agents.consumer import BoundedConsumer
 from streamapp.agents.download import DownloadStage, Looked
 from streamapp.agents.inference import InferenceStage
 from streamapp.agents.intake import Intake
+from streamapp.agents.membership import watch_membership
 from streamapp.agents.publish import Publisher
 from streamapp.engine import Engine, open_engine
-from streamapp.errors import BrokerError
 from streamapp.exits import Exit, exit_for
 from streamapp.health import Situation, ready
 from streamapp.kafka import faust_broker_url, faust_credentials
@@ -39,7 +39,6 @@ EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]
 
 BROKER_RETRY_S = 5.0
 REPORT_EVERY_S = 60.0
-MEMBERSHIP_EVERY_S = 2.0
 
 
 class PlainWorker(faust.Worker):  # type: ignore[misc]  # Faust is untyped
@@ -93,6 +92,8 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         logger.info(
             "Models are warm after %.1f s: %s.", time.monotonic() - started_s, ", ".join(self.settings.models)
         )
+        # Loading takes a while, and none of the clients that start now waits for a broker.
+        await wait_for_topics(self.settings, every_s=BROKER_RETRY_S)
         publisher = await self.add_async_context(Publisher(self.settings))
         queue: asyncio.Queue[Looked] = asyncio.Queue(self.settings.events_in_flight)
         tracing = await self.add_async_context(open_tracing(self.settings))
@@ -108,7 +109,7 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         for _ in range(self.settings.pictures_in_flight):
             self.add_future(inference.run())
         self.add_future(self._report())
-        self.add_future(self._watch_membership())
+        self.add_future(watch_membership(self.consumer, self.settings, lambda: self.should_stop))
         self.add_future(self.pulse.run())
         self.parts = WorkerParts(
             model_version=self.settings.model_version,
@@ -153,21 +154,6 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
                     _listed(news),
                     _listed(reasons),
                     self.intake.unacked,
-                )
-
-    async def _watch_membership(self) -> None:
-        """End the process where the broker refuses it for good: it would stand there and take no event.
-
-        Raises:
-            BrokerError: the broker keeps the worker out of its consumer group.
-        """
-        while True:
-            await asyncio.sleep(MEMBERSHIP_EVERY_S)
-            refusal = self.consumer.refusal()
-            if refusal is not None and not self.should_stop:
-                raise BrokerError(
-                    f"The broker keeps this worker out of the group {self.settings.group!r}: "
-                    f"{refusal!r}. Look at the group's permissions and at STREAMAPP_SESSION_TIMEOUT_S."
                 )
 
     async def crash(self, reason: BaseException) -> None:

@@ -12,14 +12,15 @@ from streamapp.records import SourcePosition
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 REPEAT_AFTER_S = 30.0
-# An absent broker makes about ten different records.
-REPEATS_REMEMBERED = 256
+# An absent broker makes about ten different records, one that lacks replicas one for each partition.
+REPEATS_REMEMBERED = 4096
 
 
 class RepeatFilter(logging.Filter):
     """Lets the same record of aiokafka through once in 30 s, with a count of those it left out.
 
-    aiokafka says at each try, some forty times a second, that a broker is away or a topic missing.
+    aiokafka says at each try, some forty times a second, that a broker is away or a topic missing. The same
+    is the same text, with its topic and partition, and the same exception.
     """
 
     def __init__(self) -> None:
@@ -27,13 +28,18 @@ class RepeatFilter(logging.Filter):
         # Of a handler, which several threads write to.
         self._lock = threading.Lock()
         # Record → when it was let through, in Unix time, and how many were left out since; the oldest first.
-        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be written."""
         if not record.name.startswith("aiokafka"):
             return True
-        key = (record.name, record.getMessage())
+        try:
+            key = (record.name, record.getMessage(), _exception_text(record))
+        except (
+            Exception
+        ):  # what is wrong with a log call is the handler's to tell, and not raised in its caller
+            return True
         with self._lock:
             since, left_out = self._seen.get(key, (None, 0))
             if since is not None and 0 <= record.created - since < REPEAT_AFTER_S:
@@ -106,6 +112,11 @@ def logging_config(level: str, form: Literal["text", "json"] = "text") -> dict[s
 def configure_logs(level: str) -> None:
     """Set up this process's logs; called once, by an entry point that Faust does not set up."""
     logging.config.dictConfig(logging_config(level))
+
+
+def _exception_text(record: logging.LogRecord) -> str:
+    """The exception that the record carries, as one line; empty where it has none."""
+    return repr(record.exc_info[1]) if record.exc_info else ""
 
 
 def _position(record: logging.LogRecord) -> SourcePosition | None:

@@ -91,7 +91,22 @@ async def open_reader(settings: Settings, names: Collection[str]) -> AsyncIterat
         )
         yield consumer
     finally:
+        await stop_consumer(consumer)
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer, whatever its fetches are at.
+
+    It awaits those that it has cancelled, and one that waits for its next try raises that (0.14.0): an error
+    about a broker that is away would be lost.
+    """
+    try:
         await consumer.stop()
+    except asyncio.CancelledError:
+        await consumer._client.close()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
 
 
 async def ranges_in(

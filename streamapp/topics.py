@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from streamapp.errors import BrokerError
+from streamapp.errors import BrokerError, SettingsError, StreamappError
 from streamapp.kafka import client_options, require_login
 from streamapp.settings import Settings
 
@@ -94,8 +94,15 @@ def require_topics(settings: Settings, topics: Iterable[TopicState]) -> None:
         )
 
 
-async def wait_for_topics(settings: Settings, *, every_s: float) -> None:
+async def wait_for_topics(settings: Settings, *, every_s: float, refused_for_s: float = 0.0) -> bool:
     """Ask the broker until it answers, and make sure that it has all topics then.
+
+    Args:
+        every_s: pause between two questions.
+        refused_for_s: how long it may refuse the login before that is final.
+
+    Returns:
+        Whether it answered at once.
 
     Raises:
         BrokerError: it answers, and lacks some.
@@ -103,21 +110,26 @@ async def wait_for_topics(settings: Settings, *, every_s: float) -> None:
     """
     began_s = time.monotonic()
     told_s: float | None = None
+    refused_since_s: float | None = None
     while True:
+        problem: StreamappError
         try:
             topics = await ensure_topics(settings, create=False)
+            break
+        except SettingsError as exc:
+            problem, refused_since_s = exc, refused_since_s or time.monotonic()
+            if time.monotonic() - refused_since_s >= refused_for_s:
+                raise
         except BrokerError as exc:
-            if told_s is None or time.monotonic() - told_s >= TELL_EVERY_S:
-                logger.warning("%s Asking again every %.0f s.", exc, every_s)
-                told_s = time.monotonic()
-            await asyncio.sleep(every_s)
-            continue
-        require_topics(settings, topics)
-        if told_s is not None:
-            logger.warning(
-                "The broker at %s answers after %.0f s.", settings.brokers, time.monotonic() - began_s
-            )
-        return
+            problem, refused_since_s = exc, None
+        if told_s is None or time.monotonic() - told_s >= TELL_EVERY_S:
+            logger.warning("%s Asking again every %.0f s.", problem, every_s)
+            told_s = time.monotonic()
+        await asyncio.sleep(every_s)
+    require_topics(settings, topics)
+    if told_s is not None:
+        logger.warning("The broker at %s answers after %.0f s.", settings.brokers, time.monotonic() - began_s)
+    return told_s is None
 
 
 class _Causes(logging.Filter):

@@ -130,13 +130,39 @@ def test_a_repeated_record_that_came_once_in_30_s_has_no_count() -> None:
 
 def test_only_so_many_records_are_remembered() -> None:
     repeats = RepeatFilter()
-    for number in range(10 * REPEATS_REMEMBERED):
+    for number in range(2 * REPEATS_REMEMBERED):
         repeats.filter(record(str(number), 0.0))
 
     assert len(repeats._seen) == REPEATS_REMEMBERED
     # The newest are.
-    assert not repeats.filter(record(str(10 * REPEATS_REMEMBERED - 1), 1.0))
+    assert not repeats.filter(record(str(2 * REPEATS_REMEMBERED - 1), 1.0))
     assert repeats.filter(record("0", 1.0))
+
+
+def test_one_record_for_each_of_many_partitions_is_no_flood() -> None:
+    repeats = RepeatFilter()
+    partitions = [f"topic[{number}]: NotEnoughReplicasError" for number in range(1000)]
+    written = [repeats.filter(record(text, at_s)) for at_s in (0.0, 0.1, 0.2) for text in partitions]
+
+    assert sum(written) == len(partitions)
+
+
+def test_the_same_text_with_another_exception_is_another_record() -> None:
+    repeats = RepeatFilter()
+    for error in (ValueError("one"), ValueError("other")):
+        unexpected = record("Unexpected error in sender routine", 0.0)
+        unexpected.exc_info = (type(error), error, None)
+        assert repeats.filter(unexpected)
+        assert not repeats.filter(unexpected)
+
+
+def test_a_log_call_that_is_wrong_is_not_raised_in_its_caller() -> None:
+    lines = stderr_of(
+        "import logging, sys; from streamapp.logs import configure_logs; configure_logs('INFO')\n"
+        "logging.getLogger('aiokafka.conn').error('%d of %d', 'one'); print('goes on', file=sys.stderr)"
+    )
+    assert lines[0] == "--- Logging error ---"
+    assert lines[-1] == "goes on"
 
 
 def test_a_process_of_ours_writes_a_repeated_record_once() -> None:

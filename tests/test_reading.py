@@ -22,6 +22,7 @@ from streamapp.reading import (
     read_errors,
     read_one,
     read_ranges,
+    stop_consumer,
 )
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
@@ -183,3 +184,45 @@ async def test_a_broker_that_stops_answering_is_not_waited_for_without_end(
     place = TopicPartition(kafka_settings.dead_letter_topic, 0)
     with pytest.raises(BrokerError, match="sent nothing for"):
         await values_of(kafka_settings, {place: OffsetRange(0, 1)})
+
+
+class RetryingConsumer:
+    """When stopped, awaits a fetch that it has cancelled, as aiokafka's does while its broker is away."""
+
+    def __init__(self) -> None:
+        self._client = self
+        self.is_closed = False
+
+    async def stop(self) -> None:
+        fetch = asyncio.create_task(asyncio.sleep(3600))
+        await asyncio.sleep(0)
+        fetch.cancel()
+        await fetch
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_the_error_of_a_broker_that_is_away_survives_the_end_of_the_consumer() -> None:
+    consumer = RetryingConsumer()
+    with pytest.raises(BrokerError, match="sent nothing"):
+        try:
+            raise BrokerError("The broker sent nothing for 30 s.")
+        finally:
+            await stop_consumer(consumer)
+
+    assert consumer.is_closed
+
+
+async def test_a_consumer_that_is_stopped_by_a_cancellation_lets_it_through() -> None:
+    async def read() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await stop_consumer(RetryingConsumer())
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading

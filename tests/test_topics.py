@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from streamapp.errors import BrokerError
+from streamapp import topics
+from streamapp.errors import BrokerError, SettingsError
 from streamapp.local.broker import EmbeddedBroker, free_port
 from streamapp.settings import Settings
 from streamapp.topics import TopicState, ensure_topics, require_topics, wait_for_topics
@@ -97,3 +98,36 @@ async def test_what_other_clients_log_while_one_connects_is_written(caplog: pyte
 
     assert set(caplog.messages) == {"of another client"}
     assert "another client" not in str(caught.value)
+
+
+class RefusingBroker:
+    """Refuses the login so often, as one that does not know its users yet, and answers then."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    async def ensure_topics(self, settings: Settings, *, create: bool) -> list[TopicState]:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise SettingsError("The broker refuses the login of 'moderation'.")
+        return [TopicState("a", "events", 3)]
+
+
+async def test_a_login_that_is_refused_for_a_moment_is_no_end_where_it_was_good_before(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(topics, "ensure_topics", RefusingBroker(3).ensure_topics)
+    assert not await wait_for_topics(Settings(), every_s=0.001, refused_for_s=60)
+    assert await wait_for_topics(Settings(), every_s=0.001)
+
+    assert caplog.text.count("refuses the login of 'moderation'. Asking again every 0 s.") == 1
+
+
+async def test_a_login_that_stays_refused_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = RefusingBroker(10_000)
+    monkeypatch.setattr(topics, "ensure_topics", broker.ensure_topics)
+    with pytest.raises(SettingsError, match="refuses the login"):
+        await asyncio.wait_for(wait_for_topics(Settings(), every_s=0.001, refused_for_s=0.05), 30)
+    assert broker.refusals < 9_999
+    with pytest.raises(SettingsError, match="refuses the login"):
+        await wait_for_topics(Settings(), every_s=60)

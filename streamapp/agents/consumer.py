@@ -36,11 +36,14 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         max_wait_empty_s: longest wait for events in flight when partitions are revoked or the worker
             stops. Faust waits for ever: one URL in its retries would outlast the rebalance, and Kafka
             would throw the worker out of the group.
+        last_commit_s: longest wait, after those that did not end were given up, for the commit of what is
+            acked; Faust's wait notices within a second that it is over.
         last_commit_at: Unix time of the last commit that the broker took; of the start before the first.
     """
 
     mundane_level = "debug"
     max_wait_empty_s = 15.0
+    last_commit_s = 3.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,16 +77,26 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         try:
             done, _ = await asyncio.wait({waiting}, timeout=self.max_wait_empty_s)
             if not done:
-                logger.warning(
-                    "%d events could not be acked within %.1f s: they are given up here and delivered again.",
-                    len(self._unacked_messages),
-                    self.max_wait_empty_s,
-                )
-                # What Faust's wait looks at: it ends within a second and commits what is acked.
-                self._unacked_messages.clear()
-            await waiting
+                self._give_up()
+                done, _ = await asyncio.wait({waiting}, timeout=self.last_commit_s)
+            if done:
+                await waiting
+            else:
+                # A commit ends only when the broker answers.
+                logger.warning("What is acked could not be committed: those events are delivered again.")
         finally:
             waiting.cancel()
+
+    def _give_up(self) -> None:
+        """Wait for no event any more."""
+        if self._unacked_messages:
+            logger.warning(
+                "%d events could not be acked within %.1f s: they are given up here and delivered again.",
+                len(self._unacked_messages),
+                self.max_wait_empty_s,
+            )
+        # What Faust's wait looks at: it ends within a second and commits what is acked.
+        self._unacked_messages.clear()
 
     def refusal(self) -> BaseException | None:
         """Why the broker keeps the worker out of its group; aiokafka only logs it, and Faust waits on."""

@@ -153,7 +153,8 @@ class Backfill:
     async def _begin(self, record: ConsumerRecord, tasks: asyncio.TaskGroup) -> None:
         """Give the event a task of its own, once its turn has come and there is room for it."""
         while self._window.unacked >= self._settings.unacked_events:
-            # Every event ends in time: its download, its models and its row have their time limits.
+            # Download and models have their time limits; a row waits for a broker that is away, and the
+            # next commit or read ends the run meanwhile.
             self._room.clear()
             await self._room.wait()
         if self._selection is not None and not self._selection.has(record.partition, record.offset):

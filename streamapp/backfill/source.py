@@ -22,6 +22,7 @@ from streamapp.reading import (
     ranges_in,
     read_errors,
     read_ranges,
+    stop_consumer,
 )
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics, require_topics
@@ -171,4 +172,4 @@ async def open_source(settings: Settings, group: str) -> AsyncIterator[Source]:
         consumer.assign([TopicPartition(events.name, number) for number in range(events.partitions)])
         yield Source(consumer, settings, group)
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)

@@ -14,7 +14,7 @@ from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.errors import BrokerError
 from streamapp.group_offsets import committed_offsets
 from streamapp.kafka import client_options
-from streamapp.reading import REQUEST_TIMEOUT_MS, OffsetRange, Ranges
+from streamapp.reading import REQUEST_TIMEOUT_MS, OffsetRange, Ranges, stop_consumer
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings
 
@@ -162,7 +162,7 @@ async def open_ledger(settings: Settings, held: Ranges) -> AsyncIterator[ReplayL
         consumer.pause(*held)
         yield ReplayLedger(consumer, held, remembered, settings)
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 def _order(position: SourcePosition) -> tuple[int, int]:

@@ -62,6 +62,23 @@ async def test_events_that_end_in_time_are_left_to_faust(monkeypatch: pytest.Mon
     assert consumer.calls == []
 
 
+async def test_a_commit_that_waits_for_a_broker_holds_up_no_orderly_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def commit_as_aiokafka_does(self: Any) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "wait_empty", commit_as_aiokafka_does)
+    consumer = UnconnectedConsumer()
+    consumer._unacked_messages.clear()
+    consumer.last_commit_s = 0.01
+    await asyncio.wait_for(consumer.wait_empty(), 10)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "What is acked could not be committed: those events are delivered again."
+    ]
+
+
 async def test_an_ack_counts_once_and_only_for_an_event_that_has_its_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -32,7 +32,7 @@ async def arena(kafka_broker: KafkaBroker, tmp_path_factory: pytest.TempPathFact
         yield arena
 
 
-FAULTS = {name: BY_NAME[name].fault for name in ("sigterm", "sigstop", "too_large")} | {
+FAULTS = {name: BY_NAME[name].fault for name in ("sigkill", "sigterm", "sigstop", "too_large")} | {
     "broker_away": broker_away(10.0)
 }
 

@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 from aiokafka.structs import TopicPartition
+from certificates import self_signed
 from deployment import PAGE
 from PIL import Image
-from test_sasl import self_signed
 from workers import WorkerProcess, event
 
 from streamapp.kafka import client_options

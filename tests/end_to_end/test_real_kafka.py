@@ -4,6 +4,7 @@ import asyncio
 import io
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,20 +92,67 @@ async def test_a_worker_that_the_group_refuses_for_good_ends_and_says_why(
     assert "InvalidSessionTimeoutError" in worker.log
 
 
+async def until(holds: Callable[[], bool], worker: WorkerProcess) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            worker.check()
+            await asyncio.sleep(0.05)
+
+
 async def test_a_worker_that_is_stopped_while_the_broker_is_away_ends_in_order(
     kafka_variables: dict[str, str], kafka_broker: KafkaBroker, tmp_path: Path
 ) -> None:
-    settings = load_settings(kafka_variables)
+    # Rows that wait and acks that are not committed get a part of the time to drain, not all of it.
+    variables = kafka_variables | {"STREAMAPP_DRAIN_TIMEOUT_S": "12"}
+    settings = load_settings(variables)
     await ensure_topics(settings)
-    with WorkerProcess(kafka_variables, tmp_path) as worker:
-        removed = [source async for _, source in send_values(settings, [event(1, None)])]
-        assert not await wait_until_committed(settings, removed, timeout_s=60), worker.log
+    seen: list[Outcome] = []
+    async with PictureServer({"a.jpg": jpeg()}) as server:
+        values = [event(user, server.url_of("a.jpg")) for user in range(EVENTS)]
+        with WorkerProcess(variables, tmp_path) as worker:
+            async with OutcomeReader(settings) as reader, asyncio.timeout(60):
+                sources = [source async for _, source in send_values(settings, values)]
+                while not seen:
+                    await reader.collect(sources, timeout_s=0.1, on_outcome=seen.append, check=worker.check)
+            await asyncio.to_thread(kafka_broker.kill)
+            try:
+                await until(lambda: "Got error produce response" in worker.log, worker)
+                worker.process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(worker.process.wait, 60) == 0, worker.log[-3000:]
+            finally:
+                await asyncio.to_thread(kafka_broker.start)
+    assert "they are given up here and delivered again" in worker.log
+
+
+SLOW_MODELS = """
+import asyncio, contextlib, pathlib
+import streamapp.engine as engine
+open_engine = engine.open_engine
+
+@contextlib.asynccontextmanager
+async def open_slowly(*arguments):
+    pathlib.Path("loading").touch()
+    while not pathlib.Path("go").exists():
+        await asyncio.sleep(0.02)
+    async with open_engine(*arguments) as opened:
+        yield opened
+
+engine.open_engine = open_slowly
+"""
+
+
+async def test_a_broker_that_goes_while_the_models_load_is_waited_for(
+    kafka_variables: dict[str, str], kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    # A module that the interpreter loads at start.
+    (tmp_path / "sitecustomize.py").write_text(SLOW_MODELS)
+    await ensure_topics(load_settings(kafka_variables))
+    with WorkerProcess(kafka_variables | {"PYTHONPATH": str(tmp_path)}, tmp_path) as worker:
+        await until((tmp_path / "loading").exists, worker)
         await asyncio.to_thread(kafka_broker.kill)
         try:
-            async with asyncio.timeout(60):
-                while "Failed fetch messages" not in worker.log:
-                    await asyncio.sleep(0.1)
-            worker.process.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(worker.process.wait, 60) == 0, worker.log[-3000:]
+            (tmp_path / "go").touch()
+            await until(lambda: "Asking again" in worker.log, worker)
         finally:
             await asyncio.to_thread(kafka_broker.start)
+        await until(lambda: "Assigned" in worker.log, worker)

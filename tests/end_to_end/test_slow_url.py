@@ -28,11 +28,12 @@ def silent_url() -> Iterator[str]:
 
 @pytest.fixture
 def patient_variables(kafka_variables: dict[str, str]) -> dict[str, str]:
-    """A worker that waits for a server longer than any test lasts."""
+    """A worker that waits for a server longer than any test lasts, and for its group as short as can be."""
     patient = dict.fromkeys(
         ("STREAMAPP_READ_TIMEOUT_S", "STREAMAPP_DOWNLOAD_TIMEOUT_S", "STREAMAPP_FETCH_DEADLINE_S"), "600"
     )
-    return kafka_variables | patient
+    quick = {"STREAMAPP_SESSION_TIMEOUT_S": "3", "STREAMAPP_REBALANCE_TIMEOUT_S": "1"}
+    return kafka_variables | patient | quick
 
 
 def jpeg() -> bytes:
