@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comparison.rows_to_compare import OLD_ROW, row, write
+from comparison.rows_to_compare import row, write
+from old_rows import OLD_ROW
 
 from streamapp.comparison.fields import Facts
 from streamapp.comparison.lines import LONGEST_LINE_BYTES, BadLine, read_rows

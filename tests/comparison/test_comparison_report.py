@@ -1,32 +1,17 @@
 """The report shows the disagreements' pictures, and trusts nothing that comes from rows."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from comparison.rows_to_compare import row, write
+from html_page import Page
 
 from streamapp.comparison import compare, match_files, write_report
 from streamapp.comparison.report import MOST_CARDS, picture_url
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
-
-
-class Page(HTMLParser):
-    """The page's tags with their attributes, as a browser finds them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def images(self) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == "img"]
 
 
 def report_of(folder: Path, *changes: dict[str, Any], pictures: Path | None = None) -> str:
@@ -39,7 +24,7 @@ def report_of(folder: Path, *changes: dict[str, Any], pictures: Path | None = No
 
 
 def test_a_picture_is_shown_by_its_url_without_a_referrer_and_when_it_comes_into_view(tmp_path: Path) -> None:
-    (image,) = Page(report_of(tmp_path, {"IMAGE_URL": "https://cdn.example.com/a.png?x=1&y=2"})).images()
+    (image,) = Page(report_of(tmp_path, {"IMAGE_URL": "https://cdn.example.com/a.png?x=1&y=2"})).of("img")
 
     assert image == {
         "src": "https://cdn.example.com/a.png?x=1&y=2",
@@ -64,7 +49,7 @@ def test_a_picture_is_shown_by_its_url_without_a_referrer_and_when_it_comes_into
 def test_only_http_and_https_urls_are_shown(url: str, tmp_path: Path) -> None:
     html = report_of(tmp_path, {"IMAGE_URL": url})
 
-    assert Page(html).images() == []
+    assert Page(html).of("img") == []
     assert "No http or https URL, and no copy of it." in html
 
 
@@ -86,7 +71,7 @@ def test_long_texts_are_cut_and_a_pictures_url_is_not(tmp_path: Path) -> None:
     url, scores = f"https://a/{'x' * 5000}", ", ".join(["0.1000"] * 5000)
     html = report_of(tmp_path, {"UID": "y" * 5000, "IMAGE_URL": url, "NN_UNSAFE_SCORES": scores})
 
-    assert [image["src"] for image in Page(html).images()] == [url]
+    assert [image["src"] for image in Page(html).of("img")] == [url]
     assert not re.findall("x{301}|y{301}|(?:0.1000, ){40}", html.replace(url, ""))
 
 

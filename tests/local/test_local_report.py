@@ -3,10 +3,10 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from html_page import Page
 from PIL import Image
 from rows import dead_letter, row_outcome
 
@@ -17,21 +17,6 @@ from streamapp.local.report import write_report
 from streamapp.local.summary import CaseResult
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>\"'&"
-
-
-class Page(HTMLParser):
-    """Start tags with their attributes, in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def report_of(tmp_path: Path, *results: CaseResult) -> str:

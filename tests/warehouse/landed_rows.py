@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from test_records import OLD_ROW
+from old_rows import OLD_ROW
 
 import streamapp.local
 from streamapp.engine import open_engine

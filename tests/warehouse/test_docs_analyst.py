@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from test_records import OLD_ROW
+from old_rows import OLD_ROW
 from warehouse.landed_rows import RESULTS_TOPIC, Landed, Row, edited, provenance_of
 from warehouse.postgres_cluster import PostgresCluster
 from warehouse.snowflake_database import SnowflakeDatabase
