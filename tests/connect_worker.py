@@ -25,6 +25,7 @@ PLUGINS = {
 }
 SECRETS_LINE = "config.providers.dir.param.allowed.paths="
 STOP_GRACE_S = 20.0
+PORT_TIMEOUT_S = 10.0
 
 
 def runtime_folder() -> Path:
@@ -141,10 +142,25 @@ class ConnectWorker:
             process.stop()
 
     def kill(self) -> None:
-        """End the worker by SIGKILL."""
+        """End the worker by SIGKILL; returns when its port is free.
+
+        Java itself dies a moment after its supervisor, whom we wait for.
+
+        Raises:
+            BrokerError: the port is still taken after 10 s.
+        """
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
+        if process is None:
+            return
+        process.kill()
+        give_up_at = time.monotonic() + PORT_TIMEOUT_S
+        while True:
+            try:
+                return check_port_is_free(self._port)
+            except BrokerError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.05)
 
     def _write_folder(self) -> None:
         plugins = self.folder / "plugins"

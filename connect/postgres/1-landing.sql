@@ -1,5 +1,6 @@
 -- The landing table of the local warehouse: every record of the results topic, by its place in Kafka.
 -- Safe to run again: psql "$STREAMAPP_WAREHOUSE_URL" -v ON_ERROR_STOP=1 -f connect/postgres/1-landing.sql
+-- What has landed keeps what was taken out of it then; update landing set doc = doc takes it out anew.
 --
 -- The record's value is bytea, as it came: PostgreSQL refuses the character U+0000 in text, and a record that
 -- the table refuses stops the sink's task for good. What is no row lands as well; the view not_rows has it.

@@ -109,8 +109,9 @@ def _problems(found: Audit, settings: Settings) -> Iterator[str]:
     if found.passed:
         yield (
             f"{_records(found.passed, results)} not landed, and Connect has passed them: they do not "
-            f"come by themselves. Stop the connector, set its group {GROUP} back to them, and start it "
-            "again: what is loaded twice stays once."
+            f"come by themselves. `streamapp connect delete` the connector, set its group {GROUP} back to "
+            "them (`kafka-consumer-groups --reset-offsets`), and `streamapp connect apply` it again: what is "
+            "loaded twice stays once."
         )
     waiting = minus(found.not_landed, found.passed)
     if waiting:
@@ -122,7 +123,8 @@ def _problems(found: Audit, settings: Settings) -> Iterator[str]:
         yield f"{_records(found.refused, results)} refused by Connect: {refused_topic(settings)} has them."
     if found.not_in_table:
         yield f"{_records(found.not_in_table, results)} landed, and PostgreSQL can't read them: see not_rows."
-    if found.not_in_view:
+    # Where their records are missing, that has been said.
+    if found.not_in_view and not (found.not_landed or found.refused or found.not_in_table):
         yield f"{_events(found.not_in_view, settings)} without a row in moderation_events."
     if found.events_twice:
         yield f"moderation_events has {found.events_twice:,} rows more than source events. This is a bug."

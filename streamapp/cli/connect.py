@@ -77,8 +77,8 @@ def apply_files(
     """Bring connectors to what their files say, and wait until they run.
 
     Each file is validated first; one with problems changes nothing, and neither do the others then. What is
-    as it should be is left alone, but for tasks that have failed: they are restarted. Exits with 1 where
-    something is wrong or does not run, and says why.
+    as it should be is left alone, but for what has failed or was paused: that is started again. Exits with 1
+    where something is wrong or does not run, and says why.
 
     A connector's name is for ever: its offsets hang on it, and under another name it loads everything again.
     """
@@ -153,6 +153,8 @@ def restart(name: str, is_all: bool, timeout_s: float, url: str | None) -> None:
         before = await connect.status(name)
         if before is None:
             raise await _no_such_connector(connect, name)
+        if before.is_held:
+            raise ConnectError(f"{name} is {before.connector.state}: streamapp connect apply starts it.")
         if not is_all and not before.failed:
             console.print(f"{name}: nothing of it has failed; --all restarts it all the same.")
         else:

@@ -45,7 +45,7 @@ class _Number(click.ParamType):
 Examples:
   streamapp plan --events-per-second 100 --images-per-second 13.5
   streamapp plan --events-per-second 300 --images-per-second 100 --node-cost-per-hour 0.60
-  streamapp plan --events-per-second 300 --images-per-second 100 --outage-minutes 60 --catch-up-minutes 30
+  streamapp plan --events-per-second 300 --images-per-second 100 --catch-up-minutes 30
   streamapp plan --events-per-second 300 --images-per-second 100 --partitions 12
   streamapp plan --events-per-second 300 --images-per-second 100 --json | jq .workers
 """,

@@ -37,6 +37,8 @@ def command() -> None:
 
 @command.command(
     "query",
+    # SQL may begin with a comment, --.
+    context_settings={"ignore_unknown_options": True},
     epilog="""\b
 Examples:
   streamapp warehouse query "select * from status_counts_per_hour order by hour desc"

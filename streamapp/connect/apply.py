@@ -85,7 +85,7 @@ async def check(connect: ConnectClient, file: ConnectorFile) -> Checked:
 async def apply(
     connect: ConnectClient, checked: Checked, *, timeout_s: float, settle_s: float
 ) -> ConnectorStatus:
-    """Send a config where it differs, restart what has failed where it does not, and wait until all runs.
+    """Send a config where it differs, start what has failed or is held, and wait until all runs.
 
     Returns:
         The connector's status when it runs, or as soon as a part of it has failed for good.
@@ -96,12 +96,13 @@ async def apply(
     name = checked.file.name
     if checked.problems:
         raise ConnectError(f"The connector {name} is applied with problems in its file. This is a bug.")
-    if checked.outcome is Outcome.UNCHANGED:
-        status = await connect.status(name)
-        if status is not None and status.failed:
-            await connect.restart(name)
-    else:
+    if checked.outcome is not Outcome.UNCHANGED:
         await connect.put_config(name, checked.file.config)
+    status = await connect.status(name)
+    if status is not None and status.is_held:
+        await connect.resume(name)
+    if status is not None and status.failed and checked.outcome is Outcome.UNCHANGED:
+        await connect.restart(name)
     return await wait_until_running(connect, name, timeout_s=timeout_s, settle_s=settle_s)
 
 

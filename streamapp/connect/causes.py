@@ -99,12 +99,15 @@ _KNOWN_CAUSES = (
         "run connect/postgres/1-landing.sql in the database that WAREHOUSE_JDBC_URL names",
     ),
     _known(
-        r"terminating connection due to|57P0[123]",
+        r"terminating connection due to|57P0[123]|the database system is (starting up|shutting down)"
+        r"|I/O error occurred while sending to the backend|This connection has been closed"
+        r"|Unable to (commit|rollback) against JDBC",
         "the database went away, by a restart say",
         "nothing is lost: when it is back, restart the connector",
     ),
     _known(
-        r"PSQLException.*(refused|attempt failed|timed? ?out)|UnknownHostException|Unable to acquire JDBC",
+        r"PSQLException.*(refused|attempt failed|timed? ?out)|UnknownHostException|Unable to acquire JDBC"
+        r"|Connections could not be acquired",
         "the database can't be reached",
         "compare WAREHOUSE_JDBC_URL, and see that the server runs and takes connections from the worker",
     ),

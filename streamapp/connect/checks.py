@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-_UNRESOLVED = re.compile(r"\$\{(env|dir):([^}]*)\}")
+_REFERENCE = re.compile(r"\$\{(env|dir):([^}]*)\}")
+# How Kafka begins its findings; the value is the resolved one, which may be a secret.
+_INVALID_VALUE = re.compile(r"Invalid value (.+?) for configuration ", re.DOTALL)
 
 # What the connectors honour and do not list; a name that ends with a dot stands for all that begin with it.
 _UNLISTED = {
@@ -40,14 +42,26 @@ def find_problems(
         fields: as `ConnectClient.validate` returns them.
     """
     said = [
-        Problem(field["value"]["name"], text.removeprefix(f"{field['value']['name']}: "))
-        for field in fields
-        for text in field["value"]["errors"]
+        Problem(key, _as_sent(text.removeprefix(f"{key}: "), config.get(key, ""), value))
+        for key, value, errors in (
+            (field["value"]["name"], field["value"]["value"], field["value"]["errors"]) for field in fields
+        )
+        for text in errors
     ]
     return sorted(
         {*said, *_unresolved(config, fields), *_unknown(connector_class, config, fields)},
         key=lambda problem: (problem.key, problem.message),
     )
+
+
+def _as_sent(text: str, sent: str, resolved: object) -> str:
+    """A finding with the file's reference in place of what the worker put in for it."""
+    if not _REFERENCE.search(sent):
+        return text
+    for value in (resolved, *_INVALID_VALUE.findall(text)):
+        if isinstance(value, str) and value:
+            text = text.replace(value, sent)
+    return text
 
 
 def secret_keys(fields: Sequence[Mapping[str, Any]]) -> frozenset[str]:
@@ -70,7 +84,7 @@ def _unresolved(config: Mapping[str, str], fields: Sequence[Mapping[str, Any]]) 
         # A connector's own defaults have such forms as well.
         if key not in config or not isinstance(value, str):
             continue
-        for provider, name in _UNRESOLVED.findall(value):
+        for provider, name in _REFERENCE.findall(value):
             if provider == "env":
                 message = f"the Connect worker has no {name} in its environment, or may not read it"
             else:

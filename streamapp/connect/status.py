@@ -6,6 +6,7 @@ from typing import Any, Self
 
 RUNNING = "RUNNING"
 FAILED = "FAILED"
+_HELD = frozenset({"PAUSED", "STOPPED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class ConnectorStatus:
     def failed(self) -> dict[str, Part]:
         """Those of `parts` that have failed."""
         return {what: part for what, part in self.parts.items() if part.state == FAILED}
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has paused or stopped it: it does not start by itself."""
+        return self.connector.state in _HELD
 
     @property
     def running_tasks(self) -> int:

@@ -20,7 +20,8 @@ class Audit:
         passed: of them those that Connect has passed: they will not come by themselves.
         refused: records that Connect wrote to its dead-letter topic, and that have not landed.
         not_in_table: rows that have landed and that the table does not show.
-        not_in_view: source events whose row has landed and that moderation_events lacks.
+        not_in_view: source events of rows on the topic that moderation_events lacks, as it does where their
+            records have not landed.
         events_twice: rows in moderation_events beyond one for each source event.
     """
 

@@ -74,8 +74,8 @@ def _translated(error: "psycopg.Error", statement_timeout_s: float) -> Warehouse
         return WarehouseError(f"The warehouse is only read here: {_one_line(error)}.")
     if isinstance(error, errors.QueryCanceled):
         return WarehouseError(
-            f"The warehouse did not answer within {statement_timeout_s:g} s: ask for less, by a condition "
-            "on message_receive_time or hour, or give it more --timeout."
+            f"The warehouse did not answer within {statement_timeout_s:g} s. Ask for less: a query by a "
+            "condition on message_receive_time or hour (or give it more --timeout), a check by --since."
         )
     if isinstance(error, errors.UndefinedTable):
         return WarehouseError(

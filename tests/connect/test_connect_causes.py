@@ -66,6 +66,22 @@ def test_an_empty_trace_raises_nothing() -> None:
         ('x.PSQLException: ERROR: relation "landing" does not exist', "the landing table is not there"),
         ("x.PSQLException: Connection to db:5432 refused. Check that", "the database can't be reached"),
         ("x.Y: FATAL: terminating connection due to administrator command", "the database went away"),
+        # As the sink of 3.5.0 fails where PostgreSQL ends in the middle of its work.
+        (
+            "org.postgresql.util.PSQLException: An I/O error occurred while sending to the backend.\n"
+            "Caused by: java.net.SocketException: Connection reset",
+            "the database went away",
+        ),
+        (
+            "org.hibernate.TransactionException: Unable to rollback against JDBC Connection\n"
+            "Caused by: org.postgresql.util.PSQLException: This connection has been closed.",
+            "the database went away",
+        ),
+        (
+            "org.hibernate.exception.GenericJDBCException: Unable to acquire JDBC Connection\n"
+            "Caused by: org.postgresql.util.PSQLException: FATAL: the database system is starting up",
+            "the database went away",
+        ),
         ("org.apache.kafka.common.errors.InvalidReplicationFactorException: Unable", "fewer brokers"),
         ("org.apache.kafka.common.errors.TopicAuthorizationException: Not authorized", "the broker does not"),
         ("org.apache.kafka.common.errors.SaslAuthenticationException: failed", "do not agree on who"),

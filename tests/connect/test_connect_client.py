@@ -10,13 +10,16 @@ import pytest
 from aiohttp import web
 
 from streamapp.connect import client as client_module
-from streamapp.connect.apply import Change, _changes, wait_until_running
+from streamapp.connect.apply import Change, Checked, Outcome, _changes, apply, wait_until_running
+from streamapp.connect.checks import Problem, find_problems
 from streamapp.connect.client import ConnectClient
-from streamapp.connect.files import read_connector_file
+from streamapp.connect.files import ConnectorFile, read_connector_file
 from streamapp.errors import ConnectError
 from streamapp.local.broker import free_port
 
 REBALANCING = {"error_code": 409, "message": "Cannot complete request momentarily due to stale configuration"}
+# To a GET; as 4.3.1 said it.
+EXPECTED = {"error_code": 500, "message": "Request cannot be completed because a rebalance is expected"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,14 +42,16 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_RETRY_EVERY_S", 0.01)
 
 
-@pytest.mark.parametrize("passing", [409, 503])
-async def test_what_is_refused_during_a_rebalance_is_asked_again(passing: int) -> None:
+@pytest.mark.parametrize(("passing", "said"), [(409, REBALANCING), (503, {}), (500, EXPECTED)])
+async def test_what_is_refused_during_a_rebalance_is_asked_again(
+    passing: int, said: dict[str, object]
+) -> None:
     asked: list[str] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         asked.append(f"{request.method} {request.raw_path}")
         if len(asked) < 3:
-            return web.json_response(REBALANCING, status=passing)
+            return web.json_response(said, status=passing)
         return web.json_response({"name": "a/b"}, status=201)
 
     async with answering(handler) as url, ConnectClient(url) as connect:
@@ -119,6 +124,34 @@ async def test_a_connection_that_breaks_off_is_told() -> None:
             await connect.names()
 
 
+@pytest.mark.parametrize("answer", ["<html>Console</html>", "{}", ""])
+async def test_another_server_at_the_address_is_told(answer: str) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=answer)
+
+    async with answering(handler) as url, ConnectClient(url) as connect:
+        with pytest.raises(ConnectError, match=r"as no Kafka Connect does\. Is STREAMAPP_CONNECT_URL"):
+            await connect.classes()
+
+
+async def test_a_connector_that_was_paused_is_started_by_apply() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(f"{request.method} {request.path}")
+        if request.path.endswith("/tasks"):
+            return web.json_response([{}])
+        state = "RUNNING" if "PUT /connectors/one/resume" in asked else "PAUSED"
+        part = {"state": state, "worker_id": "a:1"}
+        return web.json_response({"name": "one", "connector": part, "tasks": [{"id": 0, **part}]})
+
+    checked = Checked(ConnectorFile(Path("one.json"), "one", {}), [], Outcome.UNCHANGED, [])
+    async with answering(handler) as url, ConnectClient(url) as connect:
+        status = await apply(connect, checked, timeout_s=60, settle_s=0)
+    assert status.is_running(1)
+    assert [one for one in asked if not one.startswith("GET")] == ["PUT /connectors/one/resume"]
+
+
 async def test_a_connector_that_never_runs_is_told_with_its_states() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/tasks"):
@@ -132,6 +165,20 @@ async def test_a_connector_that_never_runs_is_told_with_its_states() -> None:
             ConnectError, match=r"did not run within 0 s \(connector RUNNING, task 0 RUNNING\)"
         ):
             await wait_until_running(connect, "one", timeout_s=0, settle_s=0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("${env:SECRET}", "Invalid value ${env:SECRET} for configuration a: ${env:SECRET} is no number"),
+        ("x${env:SECRET}", "Invalid value x${env:SECRET} for configuration a: x${env:SECRET} is no number"),
+        ("hidden", "Invalid value hidden for configuration a: hidden is no number"),
+    ],
+)
+def test_a_finding_tells_what_the_file_has_and_not_what_the_worker_put_in(sent: str, told: str) -> None:
+    said = "Invalid value hidden for configuration a: hidden is no number"
+    field = {"definition": None, "value": {"name": "a", "value": None, "errors": [said]}}
+    assert find_problems("x.Y", {"a": sent}, [field]) == [Problem("a", told)]
 
 
 def test_a_secrets_value_is_never_among_the_changes() -> None:

@@ -14,6 +14,11 @@ V4_KEYS = frozenset(Path(__file__).with_name("snowflake_v4_keys.txt").read_text(
 # Honoured by it, and not listed.
 V4_UNLISTED = {"snowflake.jdbc.map", "value.converter.schemas.enable"}
 
+# Of Kafka's consumer, where a connector does not set it.
+MAX_POLL_INTERVAL_S = 300
+# The sink's pool of connections asks 30 times, a second apart, before a try has failed.
+POOL_TRIES_S = 30
+
 TABLE = "DS_CONTENT_MODERATION_TAGGING_1ST_LAYER"
 REFERENCE = re.compile(r"\$\{(env|dir):([^}]+)\}")
 
@@ -93,6 +98,14 @@ def test_postgres_json_holds_the_dead_letters_and_retries_as_the_others_do() -> 
     assert config["topics"] == "${env:STREAMAPP_RESULTS_TOPIC}"
     assert config["errors.deadletterqueue.topic.name"] == "${env:STREAMAPP_RESULTS_TOPIC}.postgres-errors"
     assert config["connection.password"] == "${env:WAREHOUSE_PASSWORD}"
+
+
+def test_the_postgres_sink_gives_up_before_kafka_takes_its_partitions_away() -> None:
+    # A statement that failed keeps its connection: tried for long, it would run and never load (3.5.0).
+    config = read_connector_file(CONNECT / "postgres.json").config
+    try_s = int(config["flush.retry.delay.ms"]) / 1000 + POOL_TRIES_S
+    assert "consumer.override.max.poll.interval.ms" not in config
+    assert 0 < int(config["flush.max.retries"]) * try_s < MAX_POLL_INTERVAL_S
 
 
 @pytest.mark.parametrize(

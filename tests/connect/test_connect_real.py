@@ -122,6 +122,16 @@ async def test_a_variable_that_the_worker_has_not_or_does_not_let_out_is_told(
     ]
 
 
+async def test_a_secret_in_the_wrong_place_is_not_told(connect_worker: ConnectWorker) -> None:
+    # Connect's own findings have the value that the worker put in.
+    secret = "${env:WAREHOUSE_PASSWORD}"
+    wrong = {"tasks.max": secret, "errors.tolerance": secret, "value.converter": secret}
+    config = read_connector_file(file_sink(connect_worker, **wrong)).config
+    problems = await problems_of(connect_worker, config)
+    assert {problem.key for problem in problems} == wrong.keys()
+    assert "kept-by-the-worker" not in str(problems)
+
+
 async def test_postgres_json_has_nothing_wrong_and_its_variables_are_taken_from_the_environment(
     connect_worker: ConnectWorker,
 ) -> None:

@@ -37,6 +37,7 @@ DEFAULT = {
     "postgres",
     "connect",
     "connectors",
+    "restart-failed",
 }
 PROFILES = {
     "gpu": {"worker-gpu"},

@@ -80,13 +80,13 @@ class PostgresCluster:
         run_scripts(self.url(name))
         return name
 
-    def end_server(self) -> None:
-        """End the server as a crash does; what was committed stays."""
+    def end_server(self, mode: str = "immediate") -> None:
+        """End the server as a crash does, or "fast", as a restart does; what was committed stays."""
         process, self._process = self._process, None
         if process is None:
             return
         # SIGTERM waits for clients to leave, and its children outlive a SIGKILL: end all of them at once.
-        stop = [str(self._binaries / "pg_ctl"), "stop", "-D", str(self._data), "-m", "immediate"]
+        stop = [str(self._binaries / "pg_ctl"), "stop", "-D", str(self._data), "-m", mode]
         subprocess.run(_as_unprivileged(stop), cwd=self._folder, capture_output=True, timeout=_TIMEOUT_S)
         process.stop()
 

@@ -40,6 +40,11 @@ async def test_json_lines_have_the_values_as_they_are(warehouse_command: Command
     }
 
 
+async def test_a_statement_may_begin_with_a_comment(warehouse_command: Command) -> None:
+    sql = "-- the answer\nselect 42 as answer"
+    assert await warehouse_command("query", sql, "--format", "csv") == "answer\n42\n"
+
+
 async def test_csv_has_the_names_first_and_objects_as_json(warehouse_command: Command) -> None:
     output = await warehouse_command("query", EVERY_KIND, "--format", "csv")
     (row,) = csv.DictReader(io.StringIO(output))
@@ -79,8 +84,14 @@ async def test_a_limit_cancels_the_rest(warehouse_command: Command) -> None:
     assert output == '{"n":1}\n{"n":2}\n'
 
 
+ESCAPE = "do $$ begin set default_transaction_read_only = off; commit; delete from landing; end $$"
 REFUSED = {
     "delete from landing": "The warehouse is only read here: cannot execute DELETE in a read-only",
+    ESCAPE: "invalid transaction termination",
+    "copy (select 1) to program 'true'": "to COPY to or from an external program",
+    "copy (select 1) to '/tmp/streamapp'": "to COPY to a file",
+    "select lo_export(1, '/tmp/streamapp')": "permission denied for function lo_export",
+    "select set_config('transaction_read_only', 'off', false)": "read-write mode must be set before",
     "select 1; commit; delete from landing": "cannot insert multiple commands into a prepared statement",
     "select * from nowhere": 'relation "nowhere" does not exist. The warehouse\'s own tables',
     "select * from moderation_event": "moderation_event",

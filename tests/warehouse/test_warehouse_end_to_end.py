@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from cli.command_process import Command, Ended
 from warehouse.postgres_cluster import PostgresCluster
-from warehouse.warehouse_leg import POLL_S, Leg, open_leg
+from warehouse.warehouse_leg import PARTITIONS, POLL_S, Leg, open_leg
 
 from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.local.kafka.broker import KafkaBroker
@@ -81,7 +81,7 @@ async def story(
         # 4.
         await leg.until_landed(EVENTS // 3)
         landed_at_kill = leg.landed()
-        await leg.kill_connect()
+        await asyncio.to_thread(leg.connect.kill)
         restarting = asyncio.create_task(asyncio.to_thread(leg.connect.start))
         await sending
         # 5.
@@ -162,10 +162,21 @@ async def test_rows_that_are_taken_away_are_named(story: Story) -> None:
             story.leg.land(2, offset, doc)
 
     assert done.exit_code == 1
-    assert f"3 records ({topic}[2]@101-103) not landed, and Connect has passed them" in re.sub(
-        r"\s+", " ", done.output
-    )
+    text = re.sub(r"\s+", " ", done.output)
+    assert f"3 records ({topic}[2]@101-103) not landed, and Connect has passed them" in text
+    assert text.count("✗") == 1, text
     assert (await story.check("--wait", "0")).exit_code == 0
+
+
+async def test_a_postgres_that_restarts_while_nothing_comes_needs_no_hand(story: Story) -> None:
+    # All connections of the sink's pool are dead then, and say so with an error that it does not try again.
+    cluster = story.leg.cluster
+    before = story.leg.landed()
+    await asyncio.to_thread(cluster.end_server, "fast")
+    await asyncio.to_thread(cluster.start_server)
+    for partition in range(PARTITIONS):
+        await story.leg.publish(b"no row", partition=partition)
+    await story.leg.until(lambda: story.leg.landed() == before + PARTITIONS, "all landed", timeout_s=30)
 
 
 async def test_a_record_that_connect_refuses_goes_to_its_dead_letters_and_is_named(story: Story) -> None:

@@ -19,9 +19,7 @@ from warehouse.postgres_cluster import USER, PostgresCluster
 
 from streamapp.connect.client import ConnectClient
 from streamapp.connect.files import read_connector_file
-from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
-from streamapp.local.broker import check_port_is_free
 from streamapp.local.kafka.broker import KafkaBroker
 from streamapp.local.outcomes import wait_until_committed
 from streamapp.local.sending import send_values
@@ -30,6 +28,8 @@ from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
 CONNECTOR_FILE = Path(__file__).parents[2] / "connect" / "postgres.json"
+# A try that can't succeed is over sooner.
+QUICK = {"flush.retry.delay.ms": "500"}
 PARTITIONS = 4
 POLL_S = 0.1
 VARIABLES = {
@@ -142,21 +142,7 @@ class Leg:
         """Bring the connector to what its file says, with these properties of it replaced."""
         file = read_connector_file(CONNECTOR_FILE)
         async with ConnectClient(self.connect.url) as connect:
-            await connect.put_config(file.name, file.config | overrides)
-
-    async def kill_connect(self) -> None:
-        """End Connect by SIGKILL; returns when its port is free."""
-        await asyncio.to_thread(self.connect.kill)
-        port = int(self.connect.url.rpartition(":")[2])
-
-        def is_free() -> bool:
-            try:
-                check_port_is_free(port)
-            except BrokerError:
-                return False
-            return True
-
-        await self.until(is_free, "Connect's port is free")
+            await connect.put_config(file.name, file.config | QUICK | overrides)
 
     async def restart_failed(self) -> None:
         """What `streamapp connect restart` does: a task that lost PostgreSQL in mid-work stays failed."""
