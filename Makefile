@@ -22,7 +22,7 @@ demo: setup ## Real pictures through a real worker on an embedded broker, in one
 	@$(BIN)/streamapp demo
 
 test: setup ## Run the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 check: setup ## Lint, formatting and types
 	$(BIN)/ruff check .

@@ -161,6 +161,10 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
         if not self.crashed:
             await super().crash(reason)
 
+    def _crash(self, reason: BaseException) -> None:
+        """Keep the first reason: what ends because of it can crash in its turn, as a cancelled agent does."""
+        super()._crash(self.crash_reason or reason)
+
     def _create_directories(self) -> None:
         """Nothing is stored on disk, so Faust's data folder is not made."""
 

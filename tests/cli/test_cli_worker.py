@@ -43,8 +43,8 @@ def test_a_signal_ends_a_worker_that_still_waits_for_its_broker(tmp_path: Path, 
     variables = {"STREAMAPP_BROKERS": f"127.0.0.1:{free_port()}"}
     with worker(tmp_path, variables, "--without-web") as (process, log_file):
         deadline = time.monotonic() + TIMEOUT_S
-        while "Trying again" not in log_file.read_text() and time.monotonic() < deadline:
-            assert process.poll() is None, log_file.read_text()
+        while "does not answer" not in log_file.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log_file.read_text()
             time.sleep(0.05)
         process.send_signal(number)
         assert process.wait(TIMEOUT_S) == 0, log_file.read_text()

@@ -65,8 +65,13 @@ def build(data: Path) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn at random.")
 def train(data: Path, run: Path, steps: int, minutes: float, threads: int, seed: int) -> None:
     """Train, or go on with a run that was broken off."""
+    import torch
+
     from training.tiny_clip.train import Plan, Training
 
+    # The whole process has these, so that they are not Training's to set.
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     Training(data, run, Plan(steps=steps, minutes=minutes, threads=threads, seed=seed), say).train()
 
 

@@ -46,7 +46,7 @@ class Plan:
         batch: pictures, and as many captions, per step.
         learning_rate: its peak, reached after ``warm_up_steps``.
         backgrounds: made once, that the drawings are laid on.
-        threads: of torch; one more thread makes the batches.
+        threads: of torch, which the command sets; one more thread makes the batches.
         save_every: steps between checkpoints, each with an export and a look at the validation pictures.
     """
 
@@ -93,8 +93,6 @@ class Training:
     """One run, in its own folder; a run that was broken off goes on from its checkpoint."""
 
     def __init__(self, data: Path, run: Path, plan: Plan, say: Say) -> None:
-        torch.set_num_threads(plan.threads)
-        torch.set_flush_denormal(True)
         torch.manual_seed(plan.seed)
         self._run, self._plan, self._say = run, plan, say
         self._export = run / EXPORT_FOLDER
