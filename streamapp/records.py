@@ -75,6 +75,14 @@ def read_event(value: bytes | None) -> Event:
         raise EventError(DeadLetterReason.NOT_JSON, "The value is nested too deeply.") from exc
 
 
+def leaves_a_record(value: bytes) -> bool:
+    """Whether a row or a dead letter will come of an event; not of one that says the picture was removed."""
+    try:
+        return bool(read_event(value).image_url)
+    except EventError:
+        return True
+
+
 def _read_event(value: bytes) -> Event:
     wire = _read_wire_event(value)
     properties = wire.event_properties

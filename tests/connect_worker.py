@@ -11,7 +11,7 @@ from typing import Self
 from urllib.error import URLError
 
 from streamapp.errors import BrokerError
-from streamapp.local.broker import check_port_is_free, free_port
+from streamapp.local.broker import check_port_is_free, free_port, wait_until_port_is_free
 from streamapp.local.kafka.jars import find_java
 from streamapp.local.maven import fetch_dependencies
 from streamapp.local.processes import ChildProcess
@@ -153,14 +153,7 @@ class ConnectWorker:
         if process is None:
             return
         process.kill()
-        give_up_at = time.monotonic() + PORT_TIMEOUT_S
-        while True:
-            try:
-                return check_port_is_free(self._port)
-            except BrokerError:
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(0.05)
+        wait_until_port_is_free(self._port, PORT_TIMEOUT_S)
 
     def _write_folder(self) -> None:
         plugins = self.folder / "plugins"

@@ -5,34 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kept_spans import SETTINGS, Message
 from otlp_collector import Collector, open_collector
 
 from streamapp import __version__, tracing
 from streamapp.errors import FetchError, SettingsError
 from streamapp.obtain import Obtained
 from streamapp.reasons import Reason
-from streamapp.settings import load_settings
 from streamapp.tracing import exporters_in, open_tracing
 
 TIMEOUT_S = 10
-SETTINGS = load_settings({"STREAMAPP_GROUP": "moderation", "STREAMAPP_RESULTS_TOPIC": "rows"})
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@dataclass
-class Message:
-    """A record as Faust delivers it."""
-
-    offset: int = 41210
-    partition: int = 3
-    value: bytes | None = b'{"user_id": "7"}'
-    headers: Any = field(default_factory=list)
-    topic: str = "modify_user"
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 from streamapp.settings import Settings
 from streamapp.warehouse.audit import Audit
 from streamapp.warehouse.offsets import Offsets, count, minus, told

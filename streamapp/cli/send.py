@@ -13,11 +13,11 @@ from rich.console import Console
 
 from streamapp.local.display import counted, make_console
 from streamapp.local.events import make_event, read_lines
-from streamapp.local.outcomes import Outcome, OutcomeReader, leaves_a_record
+from streamapp.local.outcomes import Outcome, OutcomeReader
 from streamapp.local.pictures import HOST, PictureServer, pictures_in
 from streamapp.local.sending import send_values
 from streamapp.logs import configure_logs
-from streamapp.records import SourcePosition
+from streamapp.records import SourcePosition, leaves_a_record
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics, require_topics
 

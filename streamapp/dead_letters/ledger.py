@@ -10,10 +10,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.dead_letters.letter import place_of
-from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.errors import BrokerError
 from streamapp.group_offsets import committed_offsets
 from streamapp.kafka import client_options
+from streamapp.offset_set import OffsetSet
 from streamapp.reading import REQUEST_TIMEOUT_MS, OffsetRange, Ranges, stop_consumer
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings

@@ -122,6 +122,22 @@ def free_port() -> int:
         return port
 
 
+def wait_until_port_is_free(port: int, within_s: float) -> None:
+    """Return when a server can listen on a port of loopback, as after the SIGKILL of the one before.
+
+    Raises:
+        BrokerError: it can't within that time.
+    """
+    give_up_at = time.monotonic() + within_s
+    while True:
+        try:
+            return check_port_is_free(port)
+        except BrokerError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.02)
+
+
 def check_port_is_free(port: int) -> None:
     """Make sure that a server can listen on a port of loopback.
 

@@ -12,10 +12,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streamapp.errors import BrokerError, EventError
+from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
 from streamapp.reading import REQUEST_TIMEOUT_MS, open_reader, read_errors
-from streamapp.records import ResultRow, SourcePosition, read_event, read_row
+from streamapp.records import ResultRow, SourcePosition, read_row
 from streamapp.settings import Settings
 
 _POLL_S = 0.2
@@ -38,14 +38,6 @@ class Outcome:
     row: ResultRow | None = None
     dead_letter: str | None = None
     message: str = ""
-
-
-def leaves_a_record(value: bytes) -> bool:
-    """Whether a row or a dead letter will come of an event; not of one that says the picture was removed."""
-    try:
-        return bool(read_event(value).image_url)
-    except EventError:
-        return True
 
 
 class OutcomeReader:

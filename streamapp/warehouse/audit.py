@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 from streamapp.warehouse.landed import Landed, LandedEvents
 from streamapp.warehouse.offsets import Offsets, count, minus
 from streamapp.warehouse.published import Published

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 from streamapp.reading import OffsetRange
 from streamapp.warehouse.offsets import gather
 

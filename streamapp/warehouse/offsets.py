@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 
 Offsets = Mapping[int, OffsetSet]
 """Partition → offsets; a partition without any may be missing."""

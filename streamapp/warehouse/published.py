@@ -10,9 +10,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streamapp.dead_letters.letter import read_dead_letter
-from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.group_offsets import committed_offsets
-from streamapp.local.outcomes import leaves_a_record
+from streamapp.offset_set import OffsetSet
 from streamapp.reading import (
     EVER,
     OffsetRange,
@@ -22,6 +21,7 @@ from streamapp.reading import (
     ranges_in,
     read_ranges,
 )
+from streamapp.records import leaves_a_record
 from streamapp.settings import Settings
 
 

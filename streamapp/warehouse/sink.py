@@ -5,8 +5,8 @@ from collections.abc import Collection
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.kafka import client_options
+from streamapp.offset_set import OffsetSet
 from streamapp.reading import REQUEST_TIMEOUT_MS, open_reader, ranges_in, read_errors, read_ranges
 from streamapp.settings import Settings
 from streamapp.warehouse.published import committed_to, offset_sets

@@ -9,10 +9,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.dead_letters.ledger import ledger_group, open_ledger, read_ledger
-from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
 from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.offset_set import OffsetSet
 from streamapp.reading import OffsetRange
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings

@@ -16,10 +16,10 @@ from streamapp.local.demo_cases import (
     demo_cases,
     differences,
 )
-from streamapp.local.outcomes import Outcome, leaves_a_record
+from streamapp.local.outcomes import Outcome
 from streamapp.local.summary import CaseResult
 from streamapp.reasons import Reason
-from streamapp.records import read_event
+from streamapp.records import leaves_a_record, read_event
 
 PREDICTED = ExpectedRow(media_type="image/png", size_px=(8, 8), least_frames=1)
 MISSING = ExpectedRow(reason=Reason.NOT_FOUND)

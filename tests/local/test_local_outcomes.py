@@ -11,9 +11,9 @@ from streamapp.errors import BrokerError, DeadLetterReason
 from streamapp.kafka import client_options
 from streamapp.local.broker import free_port
 from streamapp.local.events import key_of, make_event, read_lines
-from streamapp.local.outcomes import Outcome, OutcomeReader, leaves_a_record, wait_until_committed
+from streamapp.local.outcomes import Outcome, OutcomeReader, wait_until_committed
 from streamapp.local.sending import send_values
-from streamapp.records import SourcePosition, dead_letter_headers
+from streamapp.records import SourcePosition, dead_letter_headers, leaves_a_record
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 from streamapp.warehouse.audit import Audit, audit
 from streamapp.warehouse.landed import Landed, LandedEvents
 from streamapp.warehouse.offsets import Offsets

@@ -17,8 +17,8 @@ from cli.command_process import Command, Ended
 from warehouse.postgres_cluster import PostgresCluster
 from warehouse.warehouse_leg import PARTITIONS, POLL_S, Leg, open_leg
 
-from streamapp.dead_letters.offset_set import OffsetSet
 from streamapp.local.kafka.broker import KafkaBroker
+from streamapp.offset_set import OffsetSet
 from streamapp.records import read_row
 from streamapp.warehouse.offsets import told
 from streamapp.warehouse.sink import read_refused

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 from streamapp.warehouse.offsets import count, gather, minus, told
 
 Plain = dict[int, set[int]]

@@ -3,7 +3,6 @@
 import base64
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,12 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from streamapp.errors import BrokerError
-from streamapp.local.broker import check_port_is_free, free_port, wait_until_ready
+from streamapp.local.broker import (
+    check_port_is_free,
+    free_port,
+    wait_until_port_is_free,
+    wait_until_ready,
+)
 from streamapp.local.kafka.jars import fetch_jars, find_java
 from streamapp.local.kafka.properties import (
     CLIENT_CA,
@@ -159,14 +163,7 @@ class KafkaBroker:
         process.kill()
         self._lock.release()
         assert self.port is not None
-        give_up_at = time.monotonic() + _PORT_TIMEOUT_S
-        while True:
-            try:
-                return check_port_is_free(self.port)
-            except BrokerError:
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(0.02)
+        wait_until_port_is_free(self.port, _PORT_TIMEOUT_S)
 
     def restart(self) -> None:
         """End the broker orderly where it runs, and start it on the same ports and data.

@@ -24,8 +24,7 @@ _INSTALL_JAVA = (
 
 def kafka_version() -> str:
     """The version of Apache Kafka that the POM names."""
-    names = {"pom": "http://maven.apache.org/POM/4.0.0"}
-    version = ElementTree.parse(POM).findtext("pom:properties/pom:kafka.version", namespaces=names)
+    version = ElementTree.parse(POM).findtext("{*}properties/{*}kafka.version")
     assert version is not None
     return version
 

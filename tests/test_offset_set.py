@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from streamapp.dead_letters.offset_set import OffsetSet
+from streamapp.offset_set import OffsetSet
 
 
 def made_of(offsets: list[int]) -> OffsetSet:
