@@ -36,9 +36,8 @@ class RepeatFilter(logging.Filter):
             return True
         try:
             key = (record.name, record.getMessage(), _exception_text(record))
-        except (
-            Exception
-        ):  # what is wrong with a log call is the handler's to tell, and not raised in its caller
+        except Exception:
+            # A bad log call: the handler tells of it, and its caller must not be raised to.
             return True
         with self._lock:
             since, left_out = self._seen.get(key, (None, 0))
