@@ -70,6 +70,14 @@ async def until_logged(caplog: pytest.LogCaptureFixture, text: str, work: asynci
             await asyncio.sleep(0.05)
 
 
+async def create_topic(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
+    """Create a topic, and wait until the broker itself has learnt of it."""
+    await admin.create_topics([topic])
+    async with asyncio.timeout(TIMEOUT_S):
+        while topic.name not in await admin.list_topics():
+            await asyncio.sleep(0.05)
+
+
 async def test_what_is_in_flight_waits_until_a_broker_that_was_away_is_back(
     settings: Settings, kafka_broker: KafkaBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,7 +117,7 @@ async def test_a_record_that_the_broker_refuses_is_an_error_and_not_sent_again(s
     settings = settings.model_copy(update={"dead_letter_topic": compacted.name})
     position, reason = SourcePosition("modify_user", 3, 41210), DeadLetterReason.NOT_JSON
     async with admin_of(settings) as admin, impatient(settings) as publisher:
-        await admin.create_topics([compacted])
+        await create_topic(admin, compacted)
         with pytest.raises(BrokerError, match=f"refuses a record for the topic {compacted.name}"):
             letter = publisher.publish_dead_letter(position, None, b"{", [], reason, "It is not JSON.")
             await asyncio.wait_for(letter, TIMEOUT_S)

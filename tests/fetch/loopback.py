@@ -17,6 +17,7 @@ from streamapp.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Waits:
@@ -80,27 +81,49 @@ async def serving(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def sending(data: bytes, *, then_hang: bool = False) -> AsyncIterator[int]:
-    """A server that sends these bytes to everyone who sent a request, and closes or falls silent."""
-    released = asyncio.Event()
+async def answering_raw(answer: Answer) -> AsyncIterator[int]:
+    """A server whose answers need be no HTTP; closes a connection after its answer, gives its port."""
+    writers: list[asyncio.StreamWriter] = []
+    tasks: list[asyncio.Task[None]] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(data)
-            if then_hang:
-                async with asyncio.timeout(10):
-                    await released.wait()
+            await answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # The client went away.
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, LOOPBACK, 0)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        tasks.append(asyncio.create_task(answer_and_close(reader, writer)))
+
+    server = await asyncio.start_server(connected, LOOPBACK, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        released.set()
         server.close()
+        # A transport that is closed keeps its socket while it has bytes that the client does not take.
+        for writer in writers:
+            writer.transport.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
         await server.wait_closed()
+
+
+@asynccontextmanager
+async def sending(data: bytes, *, then_hang: bool = False) -> AsyncIterator[int]:
+    """A server that sends these bytes to everyone who sent a request, and closes or falls silent."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        if then_hang:
+            await asyncio.sleep(60)
+
+    async with answering_raw(answer) as port:
+        yield port
 
 
 def settings(**changes: Any) -> Settings:

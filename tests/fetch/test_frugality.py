@@ -1,12 +1,10 @@
 """Servers that send much and no file are cut off; others are not."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from loopback import LOOPBACK, serving, settings
+from loopback import LOOPBACK, answering_raw, serving, settings
 
 from streamapp.errors import FetchError
 from streamapp.fetch.downloader import Downloader
@@ -21,27 +19,13 @@ class Flood:
         self._again = again * (200_000 // len(again))
         self.sent_bytes = 0
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self._answer, LOOPBACK, 0)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            await server.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(self._beginning)
-            while True:
-                writer.write(self._again)
-                self.sent_bytes += len(self._again)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._beginning)
+        while True:
+            writer.write(self._again)
+            self.sent_bytes += len(self._again)
+            await writer.drain()
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -60,7 +44,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 async def test_an_endless_answer_around_no_body_is_cut_off(beginning: bytes, again: bytes) -> None:
     flood = Flood(beginning, again)
-    async with asyncio.timeout(60), flood.running() as port, Downloader(settings()) as downloader:
+    # Told by its bytes, however slowly they are read here.
+    patient = settings(download_timeout_s=50, fetch_deadline_s=55)
+    async with asyncio.timeout(60), answering_raw(flood.answer) as port, Downloader(patient) as downloader:
         with pytest.raises(FetchError, match="WastefulAnswerError") as caught:
             await downloader.fetch(f"http://{LOOPBACK}:{port}/")
     assert (caught.value.reason, caught.value.is_retriable) == (Reason.BAD_RESPONSE, False)

@@ -3,11 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from loopback import LOOPBACK, settings
+from loopback import LOOPBACK, answering_raw, settings
 
 from streamapp.errors import FetchError
 from streamapp.fetch.downloader import Downloader
@@ -61,31 +59,20 @@ def answer_of(seed: int) -> bytes:
     return bytes(answer)
 
 
-@asynccontextmanager
-async def answering() -> AsyncIterator[int]:
-    """A server that answers the path ``/7`` with the answer of seed 7, in two pieces; gives its port."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seed = int((await reader.readuntil(b"\r\n\r\n")).split()[1].removeprefix(b"/"))
-        data = answer_of(seed)
-        writer.write(data[: seed % len(data)])
-        await asyncio.sleep(0)
-        writer.write(data[seed % len(data) :])
-        writer.close()
-
-    server = await asyncio.start_server(answer, LOOPBACK, 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the path ``/7`` with the answer of seed 7, in two pieces."""
+    seed = int((await reader.readuntil(b"\r\n\r\n")).split()[1].removeprefix(b"/"))
+    data = answer_of(seed)
+    writer.write(data[: seed % len(data)])
+    await asyncio.sleep(0)
+    writer.write(data[seed % len(data) :])
 
 
 async def test_no_answer_has_an_error_that_was_not_foreseen(caplog: pytest.LogCaptureFixture) -> None:
     ends: set[str] = set()
     chosen = settings(max_redirects=0, breaker_failures=CASES)
     with caplog.at_level(logging.ERROR):
-        async with answering() as port, Downloader(chosen) as downloader:
+        async with answering_raw(answer) as port, Downloader(chosen) as downloader:
             for seed in range(CASES):
                 try:
                     async with asyncio.timeout(TIMEOUT_S):
