@@ -18,10 +18,9 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[mis
     """Ends while the broker is away, too."""
 
     async def on_thread_stop(self) -> None:
-        """Close aiokafka's consumer, whatever its fetches are at.
+        """Close aiokafka's consumer, whatever its fetches are at (see `streamapp.reading.stop_consumer`).
 
-        It awaits those that it has cancelled, and one that waits for its next try raises that (0.14.0):
-        Faust would never learn that its thread has ended.
+        No cancellation goes on from here: Faust would never learn that its thread has ended.
         """
         try:
             await super().on_thread_stop()
