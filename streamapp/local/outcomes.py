@@ -9,11 +9,8 @@ from typing import Self
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
-from streamapp.errors import BrokerError
-from streamapp.kafka import client_options
+from streamapp.group_offsets import committed_offsets
 from streamapp.reading import REQUEST_TIMEOUT_MS, open_reader, read_errors
 from streamapp.records import ResultRow, SourcePosition, read_row
 from streamapp.settings import Settings
@@ -125,28 +122,15 @@ async def wait_until_committed(
     Raises:
         BrokerError: the broker can't be reached.
     """
+    places = {TopicPartition(source.topic, source.partition) for source in sources}
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + timeout_s
-    admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
-    try:
-        await admin.start()
-        while (left := await _uncommitted(admin, settings.group, sources)) and clock() < give_up_at:
-            await asyncio.sleep(_POLL_S)
-        return left
-    except (KafkaError, OSError) as exc:
-        raise BrokerError(f"The broker at {settings.brokers} does not tell the offsets: {exc!r}.") from exc
-    finally:
-        await admin.close()
-
-
-async def _uncommitted(
-    admin: AIOKafkaAdminClient, group: str, sources: Collection[SourcePosition]
-) -> set[SourcePosition]:
-    # Asked for by name: the embedded broker's answer to "all partitions" can't be parsed.
-    partitions = sorted({TopicPartition(source.topic, source.partition) for source in sources})
-    offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
-    committed = {(place.topic, place.partition): found.offset for place, found in offsets.items()}
-    return {s for s in sources if committed.get((s.topic, s.partition), -1) <= s.offset}
+    while True:
+        committed = await committed_offsets(settings, settings.group, places)
+        left = {s for s in sources if committed[TopicPartition(s.topic, s.partition)].offset <= s.offset}
+        if not left or clock() >= give_up_at:
+            return left
+        await asyncio.sleep(_POLL_S)
 
 
 def _row_outcome(value: bytes) -> Outcome:
