@@ -1,12 +1,12 @@
 """The comparison's report: pictures beside both verdicts, in one HTML file without scripts."""
 
-from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from streamapp.cards import covered, style, tabs
 from streamapp.comparison.agreement import Comparison, Disagreement
 from streamapp.comparison.fields import UNSAFE, VERDICT, Facts, Value
 
@@ -34,10 +34,8 @@ def write_report(path: Path, comparison: Comparison, pictures: Path | None = Non
         summary=escape(_summary(comparison)),
         confusions="\n".join(_confusion_rows(comparison)),
         fields="\n".join(_field_rows(comparison)),
-        filters="\n".join(
-            f"body:has(#only-{kind}:checked) .card:not(.is-{kind}) {{ display: none; }}" for kind in _KINDS
-        ),
-        tabs=_tabs(shown),
+        style=style(_KINDS),
+        tabs=tabs(_KINDS, [kind_of(one) for one in shown]),
         cards="\n".join(_card(number, one, pictures) for number, one in enumerate(shown)),
         footer=escape(_footer(comparison, len(shown))),
     )
@@ -132,21 +130,6 @@ def _decimal(value: float | None) -> str:
     return _NONE if value is None else f"{value:.3f}"
 
 
-def _tabs(shown: Sequence[Disagreement]) -> str:
-    kinds = [kind_of(one) for one in shown]
-    tabs = [_tab("all", "everything", "", len(kinds), is_checked=True)]
-    tabs += [_tab(f"only-{kind}", text, kind, kinds.count(kind)) for kind, text in _KINDS.items()]
-    return "\n".join(tabs)
-
-
-def _tab(name: str, text: str, colour: str, count: int, *, is_checked: bool = False) -> str:
-    checked = " checked" if is_checked else ""
-    return (
-        f'<input class="hidden" type="radio" name="only" id="{name}"{checked}>'
-        f'<label class="tab" for="{name}">{text} <b class="{colour}">{count}</b></label>'
-    )
-
-
 def _card(number: int, one: Disagreement, pictures: Path | None) -> str:
     kind = kind_of(one)
     names = [*_ALWAYS_SHOWN, *(name for name in one.names if name not in _ALWAYS_SHOWN)]
@@ -177,12 +160,7 @@ def _well(number: int, one: Disagreement, pictures: Path | None) -> str:
     image = f'<img src="{escape(url)}" alt="" loading="lazy" referrerpolicy="no-referrer">'
     if not (one.old.flag(VERDICT) or one.new.flag(VERDICT)):
         return f'<div class="well">{image}</div>'
-    name = f"shown-{number}"
-    return (
-        f'<div class="cover"><input class="shown hidden" type="checkbox" id="{name}">'
-        f'<label class="reveal" for="{name}"><span class="hidden">The flagged picture: </span></label>'
-        f'<div class="well blurred">{image}</div></div>'
-    )
+    return covered(number, f'<div class="well blurred">{image}</div>')
 
 
 def _user(facts: Facts) -> str:

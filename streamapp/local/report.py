@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from streamapp.cards import covered, style, tabs
 from streamapp.local.summary import (
     DEAD_LETTER,
     FAIL_CLOSED,
@@ -31,7 +32,7 @@ _MOST_FRAMES = 4
 _MIDDLE_DOT = "\N{MIDDLE DOT}"
 _NBSP = "\N{NO-BREAK SPACE}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
-_CLASSES = {
+_KINDS = {
     PASSED: "passed",
     FLAGGED: "flagged",
     FAIL_CLOSED: "closed",
@@ -54,48 +55,23 @@ def write_report(path: Path, results: Sequence[CaseResult], summary: str) -> Non
         summary=escape(summary),
         check=escape(check_line(results)),
         check_class="wrong" if any(result.differences for result in results) else "",
-        filters=_filters(),
-        tabs=_tabs(results),
+        style=style(_KINDS.values()),
+        tabs=tabs(
+            {kind: verdict for verdict, kind in _KINDS.items()}, [_KINDS[one.verdict] for one in results]
+        ),
         cards="\n".join(_card(number, result) for number, result in enumerate(results)),
         footer=_footer(results),
     )
     path.write_text(html, encoding="utf-8")
 
 
-def _filters() -> str:
-    """CSS that hides what the chosen tab does not show; the report has no scripts."""
-    rules = (
-        f"body:has(#only-{name}:checked) .card:not(.is-{name}) {{ display: none; }}"
-        for name in _CLASSES.values()
-    )
-    return "\n".join(rules)
-
-
-def _tabs(results: Sequence[CaseResult]) -> str:
-    counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in _CLASSES}
-    tabs = [_tab("all", "everything", "", len(results), is_checked=True)]
-    tabs += [
-        _tab(f"only-{_CLASSES[verdict]}", verdict, _CLASSES[verdict], count)
-        for verdict, count in counts.items()
-    ]
-    return "\n".join(tabs)
-
-
-def _tab(name: str, text: str, colour: str, count: int, *, is_checked: bool = False) -> str:
-    checked = " checked" if is_checked else ""
-    return (
-        f'<input class="hidden" type="radio" name="only" id="{name}"{checked}>'
-        f'<label class="tab" for="{name}">{text} <b class="{colour}">{count}</b></label>'
-    )
-
-
 def _card(number: int, result: CaseResult) -> str:
-    name = _CLASSES[result.verdict]
+    kind = _KINDS[result.verdict]
     wrong = "".join(f'<p class="wrong">✗ {escape(text)}</p>' for text in result.differences)
-    return f"""<article class="card is-{name}">
+    return f"""<article class="card is-{kind}">
 {_well(number, result)}
 <div class="text">
-<div class="title"><h2>{escape(result.case.title)}</h2><span class="pill {name}">{result.verdict}</span></div>
+<div class="title"><h2>{escape(result.case.title)}</h2><span class="pill {kind}">{result.verdict}</span></div>
 <dl>{"".join(f"<dt>{term}</dt><dd>{escape(text)}</dd>" for term, text in _facts(result) if text)}</dl>
 {wrong}{_record(result)}
 </div>
@@ -109,12 +85,7 @@ def _well(number: int, result: CaseResult) -> str:
     several = " several" if len(frames) > 1 else ""
     if result.verdict != FLAGGED:
         return f'<div class="well{several}">{"".join(frames)}</div>'
-    name = f"shown-{number}"
-    return (
-        f'<div style="position:relative"><input class="shown hidden" type="checkbox" id="{name}">'
-        f'<label class="reveal" for="{name}"><span class="hidden">The flagged picture: </span></label>'
-        f'<div class="well blurred{several}">{"".join(frames)}</div></div>'
-    )
+    return covered(number, f'<div class="well blurred{several}">{"".join(frames)}</div>')
 
 
 def _why_no_picture(result: CaseResult) -> str:
