@@ -4,11 +4,9 @@ import asyncio
 import io
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from click.testing import CliRunner
 from command_process import Command, Ended
@@ -199,18 +197,8 @@ def test_one_output_is_for_one_url() -> None:
     assert "--output" in result.output
 
 
-async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(
-    tmp_path: Path, moto_port: int, aws: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endpoint = f"http://127.0.0.1:{moto_port}"
-    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
-        client.create_bucket(Bucket="pictures")
-        client.put_object(Bucket="pictures", Key="a.jpg", Body=jpeg())
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    secrets = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "hush", "AWS_ENDPOINT_URL": endpoint}
-    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
-    ended = await fetch(tmp_path, "s3://pictures/a.jpg", STREAMAPP_S3_BUCKETS="pictures")
+async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(s3_folder: Path) -> None:
+    ended = await fetch(s3_folder, "s3://pictures/a.jpg", STREAMAPP_S3_BUCKETS="pictures")
 
     assert ended.exit_code == 0
     assert "image/jpeg, 64 x 48 px" in ended.output

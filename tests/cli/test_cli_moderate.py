@@ -4,10 +4,8 @@ import asyncio
 import io
 import json
 from base64 import b64encode
-from contextlib import closing
 from pathlib import Path
 
-import boto3
 import pytest
 from command_process import Command, Ended
 from PIL import Image
@@ -110,19 +108,9 @@ async def test_what_is_here_already_can_be_named_by_a_url(folder: Path) -> None:
     ]
 
 
-async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(
-    tmp_path: Path, moto_port: int, aws: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endpoint = f"http://127.0.0.1:{moto_port}"
-    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
-        client.create_bucket(Bucket="pictures")
-        client.put_object(Bucket="pictures", Key="a.jpg", Body=jpeg())
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    secrets = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": endpoint}
-    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
+async def test_an_object_of_s3_is_fetched_with_the_env_file_s_credentials(s3_folder: Path) -> None:
     variables = {"STREAMAPP_S3_BUCKETS": "pictures", "STREAMAPP_ALLOW_PRIVATE_HOSTS": "127.0.0.1"}
-    ended = await moderate(tmp_path, "s3://pictures/a.jpg", "s3://secrets/a.jpg", "--json", **variables)
+    ended = await moderate(s3_folder, "s3://pictures/a.jpg", "s3://secrets/a.jpg", "--json", **variables)
 
     assert rows_of(ended) == [
         ("s3://pictures/a.jpg", 0, None),

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from process_tree import eventually, is_gone, state_of
 
 from streamapp.errors import MediaError, StreamappError
 from streamapp.media.limits import Limits
@@ -58,29 +59,6 @@ def grey_of(pool: DecoderPool, level: int) -> int:
     (frame,) = pool.decode(f"grey {level}".encode()).frames
     assert frame.pixels.min() == frame.pixels.max()
     return int(frame.pixels[0, 0, 0])
-
-
-def state_of(pid: int) -> str:
-    """The letter of proc(5): ``S`` waits, ``Z`` is a zombie; ``Z`` also where nothing is left."""
-    try:
-        # The name, in parentheses, may hold anything; the state follows it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "Z"
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
-    return state_of(pid) == "Z"
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
-    give_up_at = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() >= give_up_at:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_a_picture_comes_with_the_workers_own_digest_of_the_file(pool: DecoderPool) -> None:

@@ -10,7 +10,7 @@ def descendants(pid: int) -> set[int]:
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # The name, in parentheses, may hold anything; the state and the parent follow it.
+            # As in `state_of`; the parent follows the state.
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             continue
@@ -22,13 +22,27 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def still_running(pids: set[int], timeout_s: float = 15.0) -> set[int]:
-    """Those of the processes that have not ended when the time is up; zombies count as ended."""
-    eventually(lambda: not any(_is_running(pid) for pid in pids), timeout_s)
-    return {pid for pid in pids if _is_running(pid)}
+def state_of(pid: int) -> str:
+    """The letter of proc(5): ``S`` waits, ``Z`` is a zombie; ``Z`` also where nothing is left."""
+    try:
+        # The name, in parentheses, may hold anything; the state follows it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 15.0) -> bool:
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    return state_of(pid) == "Z"
+
+
+def still_running(pids: set[int], timeout_s: float = 20.0) -> set[int]:
+    """Those of the processes that have not ended when the time is up."""
+    eventually(lambda: all(is_gone(pid) for pid in pids), timeout_s)
+    return {pid for pid in pids if not is_gone(pid)}
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
     """Ask until the condition holds; False when the time is up."""
     give_up_at = time.monotonic() + timeout_s
     while not condition():
@@ -36,10 +50,3 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 15.0) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
