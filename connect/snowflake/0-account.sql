@@ -39,8 +39,8 @@ CREATE USER IF NOT EXISTS STREAMAPP_CONNECT
     DEFAULT_ROLE = STREAMAPP_LOADER
     COMMENT = 'Kafka Connect';
 
--- Apart from CREATE, so that running this file again changes the key. The base64 lines of the public key's file without
--- its first and last line. To change it without a pause: the new one as RSA_PUBLIC_KEY_2 first.
+-- Apart from CREATE, so that running this file again changes the key. The public key's base64 on one line, without
+-- BEGIN and END. To change it without a pause: the new one as RSA_PUBLIC_KEY_2 first.
 ALTER USER STREAMAPP_CONNECT SET RSA_PUBLIC_KEY = '<PUBLIC_KEY>';
 
 -- A role works only for who has it.
@@ -70,7 +70,8 @@ GRANT USAGE ON WAREHOUSE STREAMAPP_ANALYSTS TO ROLE STREAMAPP_ANALYST;
 GRANT SELECT ON FUTURE VIEWS IN SCHEMA STREAMAPP.MODERATION TO ROLE STREAMAPP_ANALYST;
 GRANT SELECT ON ALL VIEWS IN SCHEMA STREAMAPP.MODERATION TO ROLE STREAMAPP_ANALYST;
 
--- The old deployment's table, where it was put into this schema: what the connector and 3-errors.sql expect of it.
+-- The old deployment's table, where it was put into this schema: what the connector and 3-errors.sql expect of it. Its
+-- columns must have 1-table.sql's types, times as VARCHAR above all: of a TIMESTAMP the connector refuses every row.
 USE ROLE SYSADMIN;
 ALTER TABLE IF EXISTS STREAMAPP.MODERATION.DS_CONTENT_MODERATION_TAGGING_1ST_LAYER ADD COLUMN IF NOT EXISTS RECORD_METADATA VARIANT;
 ALTER TABLE IF EXISTS STREAMAPP.MODERATION.DS_CONTENT_MODERATION_TAGGING_1ST_LAYER SET ERROR_LOGGING = TRUE;

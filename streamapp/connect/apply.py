@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from streamapp.connect.checks import Problem, find_problems, secret_keys
+from streamapp.connect.checks import Problem, find_problems, key_not_found, secret_keys, with_broken_key
 from streamapp.connect.client import ConnectClient
 from streamapp.connect.files import ConnectorFile
 from streamapp.connect.status import ConnectorStatus
@@ -75,11 +75,22 @@ async def check(connect: ConnectClient, file: ConnectorFile) -> Checked:
         )
     fields = await connect.validate(file.connector_class, {**file.config, "name": file.name})
     problems = find_problems(file.connector_class, file.config, fields)
+    if not problems and not await _has_key(connect, file):
+        problems = [key_not_found(file.config)]
     before = await connect.config(file.name)
     if before is None:
         return Checked(file, problems, Outcome.CREATED, [])
     changes = _changes(before, file.config, secret_keys(fields))
     return Checked(file, problems, Outcome.CHANGED if changes else Outcome.UNCHANGED, changes)
+
+
+async def _has_key(connect: ConnectClient, file: ConnectorFile) -> bool:
+    """Whether the worker has the key that the file names, or it names none."""
+    broken = with_broken_key(file.config)
+    if broken is None:
+        return True
+    fields = await connect.validate(file.connector_class, {**broken, "name": file.name})
+    return bool(find_problems(file.connector_class, broken, fields))
 
 
 async def apply(

@@ -15,6 +15,9 @@ _UNLISTED = {
     "com.snowflake.kafka.connector.": ("snowflake.jdbc.map", "snowflake.enable.schematization"),
     "io.debezium.connector.jdbc.": ("hibernate.",),
 }
+_SNOWFLAKE_KEY = "snowflake.private.key"
+# Before a key's first line it makes other bytes of it, which are no key to any version of the connector.
+_BREAKS_A_KEY = "AAAA"
 # Connect's own for every connector: the converters' and the clients'. It lists those that it knows.
 _OF_THE_FRAMEWORK = ("key.converter.", "value.converter.", "header.converter.")
 
@@ -51,6 +54,28 @@ def find_problems(
     return sorted(
         {*said, *_unresolved(config, fields), *_unknown(connector_class, config, fields)},
         key=lambda problem: (problem.key, problem.message),
+    )
+
+
+def with_broken_key(config: Mapping[str, str]) -> dict[str, str] | None:
+    """A config in whose key the Snowflake connector must find something wrong, if the worker has that key.
+
+    The connector takes a reference that leads nowhere for one that is resolved later: it tries no login then,
+    and finds nothing wrong. And Connect does not show what it put in, because that is a secret.
+
+    Returns:
+        None where the config has no such key, or names none by reference.
+    """
+    key = config.get(_SNOWFLAKE_KEY, "")
+    if "${" not in key or "snowflake.authenticator" in config:
+        return None
+    return {**config, _SNOWFLAKE_KEY: _BREAKS_A_KEY + key}
+
+
+def key_not_found(config: Mapping[str, str]) -> Problem:
+    """That nothing was wrong with `with_broken_key`."""
+    return Problem(
+        _SNOWFLAKE_KEY, f"the Connect worker finds nothing for {config[_SNOWFLAKE_KEY]}; no login was tried"
     )
 
 

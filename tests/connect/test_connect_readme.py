@@ -27,15 +27,19 @@ TIMEOUT_S = 60
 def test_the_key_pair_is_made_by_its_commands(tmp_path: Path) -> None:
     commands = [command for command in COMMANDS if command.startswith("openssl ")]
     assert len(commands) == 3
-    for command in commands:
-        done = subprocess.run(
+    _, line, fingerprint = [
+        subprocess.run(
             command, shell=True, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
-        )
+        ).stdout
+        for command in commands
+    ]
     private = (tmp_path / "snowflake_key.p8").read_bytes()
     assert private.startswith(b"-----BEGIN PRIVATE KEY-----")
     public = load_pem_private_key(private, None).public_key()
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert base64.b64encode(hashlib.sha256(der).digest()).decode() == done.stdout.strip()
+    # As Snowflake's statement wants it: between quotes, without a line break.
+    assert line == base64.b64encode(der).decode() + "\n"
+    assert fingerprint == base64.b64encode(hashlib.sha256(der).digest()).decode() + "\n"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl on the PATH")

@@ -15,7 +15,7 @@ from connect_worker import CONNECT, ConnectWorker
 
 from streamapp.cli import connect as connect_command
 from streamapp.cli import group
-from streamapp.connect.checks import Problem, find_problems
+from streamapp.connect.checks import Problem, find_problems, with_broken_key
 from streamapp.connect.client import ConnectClient
 from streamapp.connect.files import read_connector_file
 from streamapp.errors import ConnectError
@@ -228,16 +228,27 @@ def test_a_task_that_fails_is_told_with_its_cause_and_restarted_when_that_is_gon
     assert streamapp_connect(connect_worker, "delete", name, "--yes")[0] == 0
 
 
-def test_a_key_file_that_is_not_there_is_told_in_plain_words(connect_worker: ConnectWorker) -> None:
+@pytest.mark.parametrize("command", ["validate", "apply"])
+def test_a_key_file_that_is_not_there_is_told_and_nothing_is_made(
+    connect_worker: ConnectWorker, command: str
+) -> None:
     # Connect finds nothing wrong with it: the connector takes the reference itself for the key.
     config = snowflake_config(connect_worker)
     config["snowflake.private.key"] = f"${{dir:{connect_worker.secrets}:nowhere.p8}}"
     path = connect_worker.folder / "snowflake-v2.json"
     path.write_text(json.dumps(config))
-    code, said = streamapp_connect(connect_worker, "apply", str(path))
-    assert (code, "streamapp-snowflake, connector FAILED" in said) == (1, True), said
-    assert "the private key is no PKCS#8 key in PEM, or its file is not there" in said
-    assert streamapp_connect(connect_worker, "delete", "streamapp-snowflake", "--yes")[0] == 0
+    code, said = streamapp_connect(connect_worker, command, str(path))
+    assert (code, "snowflake.private.key" in said, "nothing wrong" in said) == (1, True, False), said
+    assert "the Connect worker finds nothing for" in said
+    assert "nowhere.p8}" in said and "no login was tried" in said
+    assert "streamapp-snowflake" not in streamapp_connect(connect_worker, "status")[1]
+
+
+async def test_a_key_that_is_there_is_found_to_be(connect_worker: ConnectWorker) -> None:
+    broken = with_broken_key(snowflake_config(connect_worker))
+    assert broken is not None
+    problems = await problems_of(connect_worker, broken)
+    assert [problem.key for problem in problems] == ["snowflake.private.key"]
 
 
 def test_the_command_is_a_program_of_its_own_by_the_setting(connect_worker: ConnectWorker) -> None:
