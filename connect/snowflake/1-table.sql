@@ -9,7 +9,8 @@ USE SCHEMA STREAMAPP.MODERATION;
 --     '2022-06-21 02:18:04.776753+00:00' for a TIMESTAMP. MODERATION_EVENTS has them as moments.
 --   - ERROR_LOGGING: with snowflake.validation=server_side a row that does not fit goes to the table's error
 --     table, and without one it is dropped in silence. With client_side, which connect/snowflake.json has, it
---     goes to the dead-letter topic, and the error table stays empty. See 3-errors.sql.
+--     goes to the dead-letter topic, and the error table stays empty. See 3-errors.sql. By the way it lets an INSERT
+--     by hand end well although rows of it do not fit: they are in the error table, too.
 --   - No schema evolution: a key that is no column is an error to be looked at. New keys go into MODEL_ATTRIBUTES.
 CREATE TABLE IF NOT EXISTS DS_CONTENT_MODERATION_TAGGING_1ST_LAYER (
     UID VARCHAR COMMENT 'The user whose picture it is.',

@@ -1,6 +1,7 @@
 """The fields of a row that are compared, and what is kept of a row to compare them."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ PREFIXES = ("NN", "MFD", "CLIP", "COOP")
 MODERATING = ("NN", "MFD", "CLIP")
 VERDICT = "TO_BE_MODERATED"
 UNSAFE = "NN_UNSAFE_SCORES"
+
+# Snowflake's own format of a TIMESTAMP_TZ: 2022-06-21 02:18:04.776 +0000, or Z for UTC.
+_BLANK_BEFORE_ZONE = re.compile(r" (?=(Z|[+-]\d\d:?\d\d)$)")
 
 Value = bool | int | float | tuple[float, ...] | tuple[str, ...] | None
 
@@ -186,7 +190,7 @@ def _moment(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(_BLANK_BEFORE_ZONE.sub("", value))
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -167,9 +167,23 @@ def test_rows_without_a_partner_are_counted_on_their_side(tmp_path: Path) -> Non
     assert [facts.uid for facts in matching.old.unmatched] == ["old"]
 
 
-@pytest.mark.parametrize("text", ["2022-06-10T01:21:01Z", "2022-06-10 03:21:01.000+02:00"])
-def test_an_event_time_as_a_warehouse_writes_it_is_the_same_time(text: str, tmp_path: Path) -> None:
-    assert compared(tmp_path, [row()], [row(EVENT_TIME=text)]).event_count == 1
+AS_A_WAREHOUSE_WRITES_IT = ["{}T{}Z", "{} {}.000", "{} {}.000+00:00", "{} {}.000 Z", "{} {}.000 +0000"]
+
+
+@pytest.mark.parametrize("form", AS_A_WAREHOUSE_WRITES_IT)
+def test_an_event_time_as_a_warehouse_writes_it_is_the_same_time(form: str, tmp_path: Path) -> None:
+    there = row(EVENT_TIME=form.format(*row()["EVENT_TIME"].split()))
+
+    assert compared(tmp_path, [row()], [there]).event_count == 1
+
+
+@pytest.mark.parametrize("form", AS_A_WAREHOUSE_WRITES_IT)
+def test_the_latest_row_is_found_in_times_as_a_warehouse_writes_them(form: str, tmp_path: Path) -> None:
+    days = ("2022-06-22", 4), ("2022-06-21", 0)
+    again = [row(MESSAGE_RECEIVE_TIME=form.format(day, "02:18:04"), NN_STATUS=status) for day, status in days]
+    comparison = compared(tmp_path, again, [row()])
+
+    assert [facts.value("NN_STATUS") for facts in comparison.matching.pairs[0]] == [4, 0]
 
 
 def test_event_times_that_are_no_times_match_as_text(tmp_path: Path) -> None:
