@@ -20,7 +20,7 @@ streamapp warehouse check --wait 60
 streamapp warehouse query "
     select
         replace(image_url, '$pictures/', '') as picture,
-        to_be_moderated,
+        to_be_moderated as moderate,
         nn_unsafe_score as unsafe,
         predicted_primary_category as category,
         nn_status as status,

@@ -18,13 +18,17 @@ from streamapp.warehouse.database import Row
 
 # More columns than these do not fit side by side in 100 characters.
 _MOST_COLUMNS = 7
+# Columns of longer texts than a time may break them, into lines of so many characters at least.
+_NARROW = 19
+_SHORTEST_LINE = 12
 _LONGEST_CELL = 400
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Row], console: Console) -> None:
-    """Print rows side by side, or where there are many columns each as a list of its own."""
-    if len(columns) <= _MOST_COLUMNS:
-        console.print(_table(columns, rows))
+    """Print rows side by side, or where there are many or wide columns each as a list of its own."""
+    widths = _widths(columns, rows)
+    if len(columns) <= _MOST_COLUMNS and _fits(columns, widths, console.width):
+        console.print(_table(columns, rows, widths))
         return
     width = max(map(len, columns))
     for number, row in enumerate(rows, 1):
@@ -34,11 +38,32 @@ def print_table(columns: Sequence[str], rows: Sequence[Row], console: Console) -
                 console.print(Text(f"  {name:{width}}  {_cell(value)}"), overflow="fold")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Row]) -> Table:
+def _widths(columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
+    """Of each column the longest of its texts, its name among them, in characters."""
+    return [
+        max(len(text) for text in (name, *(_cell(row[index]) for row in rows)))
+        for index, name in enumerate(columns)
+    ]
+
+
+def _fits(columns: Sequence[str], widths: Sequence[int], width: int) -> bool:
+    """Whether a table breaks no name, and texts of wide columns alone, which share what the others leave."""
+    wide = [name for name, one in zip(columns, widths, strict=True) if one > _NARROW]
+    share = max((_SHORTEST_LINE, *map(len, wide)))
+    return 1 + sum(3 + (one if one <= _NARROW else share) for one in widths) <= width
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row], widths: Sequence[int]) -> Table:
     table = Table()
     for index, name in enumerate(columns):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        table.add_column(Text(printable(name)), overflow="fold", justify="right" if is_number else "left")
+        table.add_column(
+            Text(printable(name)),
+            overflow="fold",
+            # Only these give way where all together are too wide.
+            no_wrap=widths[index] <= _NARROW,
+            justify="right" if is_number else "left",
+        )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     return table

@@ -1,5 +1,6 @@
 """The connection to the warehouse: read-only, with a time limit, its errors as ours."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,8 @@ def _translated(error: "psycopg.Error", statement_timeout_s: float) -> Warehouse
 
 
 def _one_line(error: "psycopg.Error") -> str:
-    """What it says, without the SQL that it repeats."""
-    text = error.diag.message_primary or str(error)
+    """What it says, without the SQL that it repeats, and without libpq's questions, which a tab indents."""
+    text = error.diag.message_primary or re.sub(r"\n\t.*", "", str(error))
     if error.diag.message_hint:
         text += f" ({error.diag.message_hint})"
     return " ".join(text.split()).removesuffix(".")

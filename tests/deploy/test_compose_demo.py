@@ -5,6 +5,7 @@ as docker-compose.yml has it.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,3 +146,14 @@ def test_the_demo_ends_with_the_rows_of_its_events_out_of_the_warehouse(
     table = done.stdout.splitlines()
     assert all(any(url.rsplit("/", 1)[1] in line for line in table) for url, *_ in rows)
     assert max(map(len, table)) <= 100
+
+
+def test_the_analysts_query_is_asked_from_a_service_that_reaches_the_warehouse() -> None:
+    page = (ROOT / "docs/analyst.md").read_text("utf-8")
+    (line,) = re.findall(r"^\$ docker compose run .*--entrypoint streamapp (.+)$", page, re.MULTILINE)
+    name, arguments = line.split(maxsplit=1)
+
+    # Its twin there is a command that exists: tests/docs.
+    assert f"$ streamapp {arguments}\n" in page
+    assert set(SERVICES[name]["networks"]) >= set(SERVICES["postgres"]["networks"])
+    assert "@postgres:" in SERVICES[name]["environment"]["STREAMAPP_WAREHOUSE_URL"]

@@ -78,6 +78,19 @@ async def test_many_columns_stand_below_each_other(warehouse_command: Command) -
     assert max(map(len, output.splitlines())) <= 100
 
 
+@pytest.mark.parametrize(
+    ("others", "is_list"), [("", False), (", now() as loaded_at, 6 as doc_bytes, 'a' as doc_start", True)]
+)
+async def test_a_table_whose_names_would_break_is_a_list(
+    warehouse_command: Command, others: str, is_list: bool
+) -> None:
+    places = f"'{'results ' * 9}' as result_topic, 12 as result_partition, 345 as result_offset"
+    output = await warehouse_command("query", f"select {places}, 'a' as problem{others}")
+
+    assert ("row 1\n" in output) is is_list
+    assert {"result_topic", "result_partition", "result_offset"} <= set(output.split())
+
+
 async def test_a_limit_cancels_the_rest(warehouse_command: Command) -> None:
     endless = "with recursive every as (select 1 as n union all select n + 1 from every) select n from every"
     output = await warehouse_command("query", endless, "--format", "jsonl", "--limit", "2")
@@ -130,6 +143,13 @@ async def test_no_message_has_the_password(postgres_cluster: PostgresCluster, tm
         assert done.errors.count("\n") == 1
     without = right.replace(f":{postgres_cluster.password}@", "@")
     assert (await connected(tmp_path, without, PGPASSWORD=postgres_cluster.password)).exit_code == 0
+
+
+async def test_a_warehouse_that_is_not_there_is_told_with_why_and_the_setting(tmp_path: Path) -> None:
+    done = await connected(tmp_path, "postgresql://streamapp@127.0.0.1:1/warehouse")
+
+    assert done.exit_code == 1
+    assert "Connection refused. STREAMAPP_WAREHOUSE_URL says where it is" in done.errors
 
 
 async def test_without_psycopg_the_extra_is_named(tmp_path: Path) -> None:
