@@ -4,7 +4,7 @@ import re
 
 import compose_file
 import pytest
-from compose_file import MissingVariableError, interpolate, load
+from compose_file import ROOT, MissingVariableError, interpolate, load
 from kubernetes_objects import GPU_IDLE_BYTES
 
 from streamapp.plan import Worker, memory_bound_bytes
@@ -57,6 +57,19 @@ def test_what_compose_reads_from_env_stops_no_worker_that_gets_the_same_env() ->
 
     assert names
     assert list(bad_names(Place(ENVIRONMENT, dict.fromkeys(names, "")))) == []
+
+
+def test_no_page_sets_a_variable_for_one_compose_command_alone() -> None:
+    # The next command is without it, and `run` makes anew what then differs: images, workers, models.
+    pages = [
+        ROOT / "docker-compose.yml",
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("connect/*.md"),
+    ]
+    alone = re.compile(r"\b\w+=\S*\s+docker\s+compose\b")
+
+    assert [found for page in pages for found in alone.findall(page.read_text("utf-8"))] == []
 
 
 def test_worker_and_connect_agree_on_the_results_topic_wherever_its_name_comes_from() -> None:
