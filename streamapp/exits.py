@@ -23,7 +23,7 @@ class Exit(IntEnum):
         "it can't start or go on: settings, weights, topics, permissions, a bug; the log says which",
     )
     USAGE = 2, "the command line is wrong"
-    DEVICE_LOST = 69, "a model fails on every batch, on its own test picture too: the device is lost"
+    DEVICE_LOST = 69, "a model fails on a picture of its own: the device is lost"
     HUNG = (
         70,
         "a batch took longer than `STREAMAPP_MODEL_TIMEOUT_S`, or the event loop stood still for "

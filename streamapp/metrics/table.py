@@ -188,7 +188,7 @@ METRICS = (
     Metric(
         "streamapp_model_batch_seconds",
         "histogram",
-        "Device time: how long a batch ran.",
+        "Device time: how long a batch ran, copies and waiting for the device included.",
         _by_network(lambda runner: runner.lanes.batch_s),
         ("network",),
     ),

@@ -91,7 +91,7 @@ class Network(ABC, Generic[Prepared, Raw, Finding]):
     """One neural network, one instance of it, used by its own inference threads.
 
     `prepare` and `finish` are called from several threads at once and must not touch the device;
-    `load`, `warm_up` and `infer` are called from the instance's own threads.
+    `load`, `warm_up`, `try_out` and `infer` are called from the instance's own threads.
 
     Attributes:
         name: of the instance's threads, and in logs.
@@ -123,9 +123,13 @@ class Network(ABC, Generic[Prepared, Raw, Finding]):
 
     def warm_up(self) -> None:
         """Run every batch size once on this thread, so that the first picture is no slower than the next."""
-        black = self.prepare(Frame(np.zeros((64, 64, 3), np.uint8)))
+        black = self.prepare(_black_frame())
         for size in self.batch_sizes:
             self.infer([black] * size)
+
+    def try_out(self) -> None:
+        """Run a black frame on this thread; raises where the network is of no use any more."""
+        self.infer([self.prepare(_black_frame())])
 
     @abstractmethod
     def prepare(self, frame: Frame) -> Prepared:
@@ -159,6 +163,10 @@ class Model(Network[Prepared, Raw, Finding], Head):
     def split(self, finding: Finding) -> Mapping[str, Any]:
         """All of it is its own."""
         return {self.name: finding}
+
+
+def _black_frame() -> Frame:
+    return Frame(np.zeros((64, 64, 3), np.uint8))
 
 
 AnyModel = Model[Any, Any, Any]

@@ -1,23 +1,16 @@
 """The threads that run a network's batches, what they are at, and whether their device still works."""
 
 import asyncio
-import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streamapp.batching import DeviceLostError
 from streamapp.histogram import BATCH_FRAMES, Histogram
 from streamapp.models.base import AnyNetwork
-
-logger = logging.getLogger(__name__)
-
-# Failed batches in a row after which the network is tried on its own test picture: pictures on which it
-# raises do come in crowds, and must not be able to end workers, or to keep them busy with trials.
-FAILURES_BEFORE_TRIAL = 8
-TRIAL_EVERY_S = 30.0
 
 
 class Lanes:
@@ -45,8 +38,6 @@ class Lanes:
         self._threads = [thread for _, thread in self._free]
         # Thread → since when it runs a batch. Each thread writes its own entry alone.
         self._running_since: dict[int, float] = {}
-        self._failures_in_a_row = 0
-        self._next_trial_s = 0.0
         self.batch_s = Histogram()
         self.batch_frames = Histogram(BATCH_FRAMES)
         self.failed_batches = 0
@@ -73,11 +64,14 @@ class Lanes:
     async def infer(self, batch: list[Any]) -> tuple[AnyNetwork, Sequence[Any]]:
         """Run one batch on a free lane; the caller runs no more at the same time than there are.
 
+        A frame that fails alone is about to be blamed. So the network is tried on a frame of its own before:
+        a lost device fails on everything, and no picture is to answer for it.
+
         Returns:
             The instance and its answers, as many as there are frames.
 
         Raises:
-            DeviceLostError: the network fails on whatever it is given.
+            DeviceLostError: the network fails on its own frame too.
             Exception: whatever it raised on this batch.
         """
         lane = self._free.pop()
@@ -85,13 +79,13 @@ class Lanes:
         loop = asyncio.get_running_loop()
         try:
             raws, batch_s = await loop.run_in_executor(thread, self._timed, network, batch)
-        except Exception:
+        except Exception as exc:
             self.failed_batches += 1
-            await self._try_device(network, thread)
+            if len(batch) == 1:
+                await loop.run_in_executor(thread, _try_out, network, exc)
             raise
         finally:
             self._free.append(lane)
-        self._failures_in_a_row = 0
         self.batch_s.observe(batch_s)
         self.batch_frames.observe(len(batch))
         if len(raws) != len(batch):
@@ -110,34 +104,38 @@ class Lanes:
         started_at = self._running_since[thread] = time.perf_counter()
         try:
             return network.infer(batch), time.perf_counter() - started_at
+        except Exception as exc:
+            _let_go(exc)
+            raise
         finally:
             del self._running_since[thread]
-
-    async def _try_device(self, network: AnyNetwork, thread: Executor) -> None:
-        """After some failed batches in a row, see whether the pictures or the device are to blame.
-
-        Raises:
-            DeviceLostError: the network fails on its own test picture too.
-        """
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row < FAILURES_BEFORE_TRIAL or time.monotonic() < self._next_trial_s:
-            return
-        failures, self._failures_in_a_row = self._failures_in_a_row, 0
-        try:
-            await asyncio.get_running_loop().run_in_executor(thread, network.warm_up)
-        except Exception as exc:
-            raise DeviceLostError(
-                f"{network.name} failed on {failures} batches in a row and fails on its own test picture: "
-                f"{type(exc).__name__}: {exc}"
-            ) from exc
-        self._next_trial_s = time.monotonic() + TRIAL_EVERY_S
-        logger.warning(
-            "%s failed on %d batches in a row and works on its own test picture: the pictures are to blame.",
-            network.name,
-            failures,
-        )
 
 
 def _load(network: AnyNetwork) -> None:
     network.check_weights()
     network.load()
+
+
+def _try_out(network: AnyNetwork, failure: Exception) -> None:
+    """See whether the frame or the device is to blame for a failure.
+
+    Raises:
+        DeviceLostError: the network fails on its own frame too.
+    """
+    try:
+        network.try_out()
+    except Exception as exc:
+        raise DeviceLostError(
+            f"{network.name} fails on a frame of its own ({type(exc).__name__}: {exc}), after it failed on a "
+            f"picture ({type(failure).__name__}: {failure})."
+        ) from exc
+
+
+def _let_go(exc: BaseException | None) -> None:
+    """Clear the variables of the calls that an error came through, which its traceback keeps alive.
+
+    Of a batch that had no room on the device these are the tensors that fill it: its halves need the room.
+    """
+    while exc is not None:
+        traceback.clear_frames(exc.__traceback__)
+        exc = exc.__cause__ or exc.__context__

@@ -55,7 +55,8 @@ class ModelSettings(BaseModel):
     nudenet_threads: int = Field(default=1, ge=1, description="CPU threads of each NudeNet instance.")
     nudenet_device: Device = Field(
         default="auto",
-        description="Device of NudeNet: auto (CUDA if onnxruntime has it), or strictly cpu, cuda, cuda:N.",
+        description="Device of NudeNet: auto (CUDA if onnxruntime and machine have it), or strictly cpu, "
+        "cuda, cuda:N.",
     )
     nudenet_queue: int = Field(
         default=64, ge=1, description="Frames queued for NudeNet before submitters wait."
