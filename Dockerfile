@@ -41,6 +41,11 @@ COPY --from=requirements /build/requirements/cuda.txt /build/requirements/bare.t
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv/bin/pip install --requirement /build/requirements/cuda.txt \
     && /opt/venv/bin/pip install --no-deps --requirement /build/requirements/bare.txt
+# Each major of CUDA has a cuDNN wheel of its own, and all write nvidia/cudnn/lib/libcudnn.so.9: pip would let torch
+# and onnxruntime-gpu bring two.
+RUN /opt/venv/bin/python -c "import torch; from onnxruntime.capi import build_and_package_info as ort; \
+    majors = {str(version).split('.')[0] for version in (torch.version.cuda, ort.cuda_version)}; \
+    assert len(majors) == 1, f'torch is for CUDA {torch.version.cuda}, onnxruntime-gpu for {ort.cuda_version}'"
 
 
 # The code: one wheel for all targets, unpacked beside the environment that it is copied into.

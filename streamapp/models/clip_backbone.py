@@ -18,7 +18,15 @@ from streamapp.models.base import ModelInfo
 from streamapp.models.clip_network import ClipNetwork, Vectors, load_network
 from streamapp.models.clip_pixels import PixelTransform
 from streamapp.models.clip_source import ClipSource
-from streamapp.models.torch_device import DTYPES, Precision, limit_memory, require_device, use_threads
+from streamapp.models.torch_device import (
+    DTYPES,
+    Precision,
+    free_cached_memory,
+    limit_memory,
+    native_precisions,
+    require_device,
+    use_threads,
+)
 from streamapp.models.weights import WeightsFile
 
 logger = logging.getLogger(__name__)
@@ -111,24 +119,39 @@ class ClipBackbone:
 
     def settle(self) -> None:
         """Bring the image tower to the device, in the precision asked for, and let go of the text tower."""
-        exact = self.network.model.visual
-        if self._precision == "auto":
-            self._precision, self._tower = self._measured(exact)
-        else:
-            self._tower = _Tower(exact, self.transform, self._device, self._precision)
+        self._precision, self._tower = self._chosen(self.network.model.visual)
         self._network = None
+        # Here, where nothing holds the towers that were only measured any more.
+        free_cached_memory(self._device)
+
+    def _chosen(self, exact: torch.nn.Module) -> tuple[Precision, "_Tower"]:
+        if self._precision == "auto":
+            return self._measured(exact)
+        if self._device.type == "cuda" and self._precision not in native_precisions(self._device):
+            logger.warning(
+                "%s has no %s of its own: emulated, it is slower than fp32. Leave the precision to auto.",
+                *(torch.cuda.get_device_name(self._device), self._precision),
+            )
+        return self._precision, _Tower(exact, self.transform, self._device, self._precision)
 
     def _measured(self, exact: torch.nn.Module) -> tuple[Precision, "_Tower"]:
         """The fastest precision on this device whose embeddings agree with those of fp32."""
         on_gpu = self._device.type == "cuda"
         probes = torch.from_numpy(_probes(_GPU_PROBES if on_gpu else _PROBES, self.transform.side_px))
-        candidates: tuple[Precision, ...] = ("fp32", "bf16", "fp16") if on_gpu else ("fp32", "bf16")
         expected: Vectors | None = None
         best_s = 0.0
         best: tuple[Precision, _Tower] | None = None
-        for precision in candidates:
-            tower = _Tower(exact, self.transform, self._device, precision)
-            embedded, seconds = _timed(tower, probes, self._device)
+        for precision in native_precisions(self._device):
+            try:
+                tower = _Tower(exact, self.transform, self._device, precision)
+                embedded, seconds = _timed(tower, probes, self._device)
+            except RuntimeError as exc:  # torch's, for whatever an operation or the device can't do
+                if expected is None:
+                    raise
+                logger.warning(
+                    "%s can't run in %s on %s: %s", *(self.source.title, precision, self._device, exc)
+                )
+                continue
             expected = embedded if expected is None else expected
             cosine = float((embedded * expected).sum(axis=1).min())
             logger.info(
@@ -205,7 +228,8 @@ class _CpuLane:
 class _CudaLane:
     """A thread's way through a GPU: a stream of its own, so that one batch is copied while another runs.
 
-    The pinned buffer is written anew only after `fetch` has waited for the stream.
+    The pinned buffer is written anew only after `fetch` has waited for the stream, or after a batch that
+    failed: what its copy still brings to the device is looked at by nobody.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -214,6 +238,8 @@ class _CudaLane:
         # The weights may still be on their way there, on the stream of whoever loaded them.
         self._stream.wait_stream(torch.cuda.current_stream(device))
         self._pinned = torch.empty(0, dtype=torch.uint8)
+        # By itself CUDA spins while a thread waits: on a core that decodes and prepares the next batch.
+        self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch has no types here
 
     @contextmanager
     def running(self, squares: Sequence[Pixels]) -> Iterator[torch.Tensor]:
@@ -228,6 +254,8 @@ class _CudaLane:
 
     def fetch(self, embedded: torch.Tensor) -> Vectors:
         """The embeddings as an array, when they are there."""
+        self._done.record(self._stream)
+        self._done.synchronize()
         result: Vectors = embedded.to("cpu").numpy()
         return result
 

@@ -8,13 +8,13 @@ on single threads. A GPU needs batches, for which the networks are rewritten to 
 from collections.abc import Sequence
 from concurrent.futures import Executor, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from streamapp.errors import WeightsError
 from streamapp.models.hands_geometry import Tensor
-from streamapp.models.onnx_session import open_session
+from streamapp.models.onnx_session import BatchSessions
 
 
 class Network(Protocol):
@@ -100,8 +100,9 @@ class OnnxNetwork:
         self, content: bytes, *, what: str, device: str, threads: int, batch_sizes: Sequence[int]
     ) -> None:
         self._batch_sizes = tuple(batch_sizes)
-        self._session: Any = open_session(content, what=what, threads=threads, device=device)
-        self._input = self._session.get_inputs()[0].name
+        self._sessions = BatchSessions(
+            content, what=what, threads=threads, device=device, batch_sizes=batch_sizes
+        )
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """See `Network`."""
@@ -113,7 +114,7 @@ class OnnxNetwork:
         size = next(size for size in self._batch_sizes if size >= len(inputs))
         batch = np.zeros((size, *inputs[0].shape), np.float32)
         np.stack(inputs, out=batch[: len(inputs)])
-        return [output[: len(inputs)] for output in self._session.run(None, {self._input: batch})]
+        return [output[: len(inputs)] for output in self._sessions.run(batch)]
 
 
 def _stack(answers: Sequence[Sequence[Tensor]]) -> list[Tensor]:

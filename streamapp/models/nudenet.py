@@ -23,7 +23,7 @@ from streamapp.models.nudenet_detections import (
     Tensor,
     read_detections,
 )
-from streamapp.models.onnx_session import open_session
+from streamapp.models.onnx_session import BatchSessions
 from streamapp.models.store.locating import locate_artifact
 from streamapp.models.store.lock import find_artifact
 from streamapp.models.weights import WeightsFile
@@ -103,7 +103,7 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
         self._policy = policy
         self._device = device
         self._file: WeightsFile | None = None
-        self._session: Any = None
+        self._sessions: BatchSessions | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -125,18 +125,22 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
         return self._file
 
     def load(self) -> None:
-        """Open an onnxruntime session on the weights.
+        """Open the weights with onnxruntime.
 
         Raises:
             WeightsError: the weights are missing, or are no network with 320n's inputs and outputs.
             SettingsError: the device can't be had.
         """
         file = self._file or self._require_weights()
-        session = open_session(
-            file.path, what="NudeNet's weights", threads=self._threads, device=self._device
+        sessions = BatchSessions(
+            file.path,
+            what="NudeNet's weights",
+            threads=self._threads,
+            device=self._device,
+            batch_sizes=self.batch_sizes,
         )
-        _check_signature(session, file.path)
-        self._session = session
+        _check_signature(sessions.first, file.path)
+        self._sessions = sessions
 
     def prepare(self, frame: Frame) -> PreparedFrame:
         """Pad with black on the right and below to a square, scale to 320 x 320 px and to [0, 1].
@@ -157,8 +161,9 @@ class NudeNet(Model[PreparedFrame, Tensor, NudeNetFinding]):
 
     def infer(self, batch: Sequence[PreparedFrame]) -> Sequence[Tensor]:
         """Run the network once; each answer is ``(22, 2100)`` float32: centre x, y, width, height, scores."""
-        images = np.stack([prepared.tensor for prepared in batch])
-        (output,) = self._session.run(None, {"images": images})
+        if self._sessions is None:
+            raise RuntimeError("NudeNet ran before it was loaded. This is a bug.")
+        (output,) = self._sessions.run(np.stack([prepared.tensor for prepared in batch]))
         return list(output)
 
     def finish(self, raw: Tensor, prepared: PreparedFrame) -> NudeNetFinding:

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 Tensor = npt.NDArray[np.float32]
-Boxes = npt.NDArray[np.float64]
 
 INPUT_SIDE_PX = 320
 SCORE_FLOOR = 0.25  # what scores no more is no detection

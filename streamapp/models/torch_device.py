@@ -55,3 +55,21 @@ def limit_memory(device: torch.device, share: float) -> None:
     """
     if device.type == "cuda" and share > 0:
         torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+
+
+def free_cached_memory(device: torch.device) -> None:
+    """Give a GPU's memory that torch keeps for later back, to onnxruntime on the same device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def native_precisions(device: torch.device) -> tuple[Precision, ...]:
+    """The precisions that may pay on a device, fp32 first: those that it computes in by itself.
+
+    bf16 began with compute capability 8.0: on a T4 (7.5) torch emulates it, where it does at all.
+    """
+    if device.type != "cuda":
+        return ("fp32", "bf16")
+    return (
+        ("fp32", "bf16", "fp16") if torch.cuda.get_device_capability(device) >= (8, 0) else ("fp32", "fp16")
+    )

@@ -194,3 +194,30 @@ def test_the_versions_that_the_suite_ran_with_are_ones_that_an_image_may_get() -
         requirement = Requirement(line)
         if requirement.name != "onnxruntime-gpu":
             assert importlib.metadata.version(requirement.name) in requirement.specifier, line
+
+
+@pytest.mark.parametrize(
+    ("torch", "onnxruntime", "is_built"),
+    [("13.2", "13.0", True), ("13.2", "12.8", False), (None, "13.0", False)],
+)
+def test_no_image_is_built_of_two_majors_of_cuda(
+    tmp_path: Path, torch: str | None, onnxruntime: str, is_built: bool
+) -> None:
+    (check,) = (run for run in DOCKERFILE.stage("dependencies-cuda").all("RUN") if "assert" in run.text)
+    modules = {
+        "torch/__init__.py": f"class version: cuda = {torch!r}",
+        "onnxruntime/__init__.py": "",
+        "onnxruntime/capi/__init__.py": "",
+        "onnxruntime/capi/build_and_package_info.py": f"cuda_version = {onnxruntime!r}",
+    }
+    for name, text in modules.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+
+    command = check.text.replace("/opt/venv/bin/python", sys.executable)
+    run = subprocess.run(
+        ["sh", "-c", command], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+
+    assert (run.returncode == 0) is is_built, run.stderr
+    assert is_built or f"torch is for CUDA {torch}, onnxruntime-gpu for {onnxruntime}" in run.stderr
