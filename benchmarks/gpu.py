@@ -2,9 +2,12 @@
 
     python benchmarks/gpu.py [--device cuda] [--quick] [--seconds 1] [--batches 1,8,32,64] [--precisions …]
 
-The lines by `kind`: `machine`; `equality`, see gpu_equality.py; `model`, pictures per second of one network,
-`infer_per_s` on the device alone and `rate` with prepare and finish on one thread; `stage`, see gpu_stage.py;
-`unavailable`, what could not be had and why. Ends with status 1 where an equality does not hold.
+The lines by `kind`: `machine`; `start`, seconds of a network's load and warm-up; `auto`, the precision that a
+worker would take; `equality`, see gpu_equality.py; `model`, pictures per second of one network, `infer_per_s`
+on the device alone and `rate` with prepare and finish on one thread; `turns`, see gpu_device.py; `stage`, see
+gpu_stage.py; on a GPU, not with --quick, `no_room` and `lost`, see gpu_failures.py; `unavailable`, what could
+not be had and why. Ends with status 1 where something does not hold. A thread whose `infer_cpu_ms` is about
+1000 / `infer_per_s` spins while it waits for the device.
 
 CLIP and CoOp are one network, once the tiny CLIP and once one with random weights. The pictures are those of
 benchmarks/models.py.
@@ -27,11 +30,10 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the worker, and before torch is imported
 
 import cv2
-import onnxruntime
-import torch
+from gpu_device import device_facts, memory, turns
 from gpu_equality import HAND_SIDES_PX, compare_embeddings, compare_hand_network, compare_nudenet
+from gpu_failures import failures
 from gpu_stage import Make, stage_rates
-from machine import machine_facts
 from models import _figures, _pictures
 from nudenet_stages import _rate
 from random_clip import write_random_clip
@@ -48,7 +50,6 @@ from streamapp.models.weights import WeightsFile
 from streamapp.policy import load_policy
 from streamapp.settings import Settings
 
-FACTS = ("torch", "open_clip_torch", "onnxruntime", "numpy", "opencv-python-headless")
 CARRIED_MFD = Path(__file__).parents[1] / ".whl" / "mfd"
 
 
@@ -65,7 +66,7 @@ class Run:
     left_out: list[str] = field(default_factory=list)
 
     def emit(self, kind: str, **line: Any) -> None:
-        """Print one line; an equality that does not hold fails the run."""
+        """Print one line; what does not hold fails the run."""
         self.has_failed |= line.get("holds") is False
         print(json.dumps({"benchmark": "gpu", "kind": kind, **line}), flush=True)
 
@@ -88,13 +89,17 @@ def main() -> int:
         sys.exit(str(exc))
     with tempfile.TemporaryDirectory() as folder:
         run = Run(options, Path(folder), deadline)
-        run.emit("machine", **machine_facts(*FACTS), **_device_facts(options.device))
+        run.emit("machine", **device_facts(options.device))
         run.onnx_device = _onnx_device(run)
         others = _measure_nudenet(run) | _measure_mfd(run)
         _measure_embedders(run, "tiny", None)
-        embedders = _measure_embedders(
-            run, options.clip_model, write_random_clip(run.folder, options.clip_model)
-        )
+        weights = write_random_clip(run.folder, options.clip_model)
+        embedders = _measure_embedders(run, options.clip_model, weights)
+        auto = _embedder(run, options.clip_model, weights, "auto", options.device)
+        _load(run, options.clip_model, auto, kind="auto")
+        if options.device != "cpu" and not options.quick and run.has_time_for("no_room, lost"):
+            for line in failures(options.device, options.clip_model, weights):
+                run.emit(**line)
         for precision, embedder in embedders.items():
             _measure_stage(run, precision, {"clip+coop": embedder})
             _measure_stage(run, precision, {"clip+coop": embedder, **others})
@@ -115,7 +120,7 @@ def _measure_embedders(run: Run, model: str, weights: Path | None) -> dict[str, 
     exact = _loaded(_embedder(run, model, weights, "fp32", "cpu"), [1])
     for precision, make in makes.items():
         if run.has_time_for(f"{model} in {precision}"):
-            network = _loaded(make, run.options.batches)
+            network = _load(run, model, make)
             _emit_equality(run, model, network, compare_embeddings(exact, network, run.frames))
             _measure(run, model, network)
     return makes
@@ -138,7 +143,7 @@ def _embedder(run: Run, model: str, weights: Path | None, precision: str, device
 
 def _measure_nudenet(run: Run) -> dict[str, Make]:
     make = _nudenet(run, run.onnx_device)
-    network = _loaded(make, run.options.batches)
+    network = _load(run, "nudenet", make)
     exact = _loaded(_nudenet(run, "cpu"), [1])
     _emit_equality(run, "nudenet", network, compare_nudenet(exact, network, run.frames))
     _measure(run, "nudenet", network)
@@ -164,7 +169,7 @@ def _measure_mfd(run: Run) -> dict[str, Make]:
         locate = {name: lambda file=file: file for name, file in files.items()}
         return MiddleFinger(**locate, threads=threads, batch_sizes=sizes, device=device)
 
-    network = _loaded(make, run.options.batches)
+    network = _load(run, "mfd", make)
     for name, file in files.items():
         compared = compare_hand_network(name, file.path, run.frames, run.onnx_device)
         _emit_equality(run, f"mfd-{name}", network, compared)
@@ -179,6 +184,20 @@ def _hand_networks(folder: Path | None) -> dict[str, WeightsFile]:
         own = {f"mfd_{name}_weights": next(folder.glob(f"*{name}*.tflite"), folder) for name in HAND_SIDES_PX}
     store = Store(Settings(**own))
     return {name: store.locate(f"mfd-{name}") for name in HAND_SIDES_PX}
+
+
+def _load(run: Run, model: str, make: Make, kind: str = "start") -> AnyNetwork:
+    """A network for the batches that are measured; how long its start took is a line."""
+    network = _only(make, sorted({1, *run.options.batches}))()
+    network.check_weights()
+    started_at = time.perf_counter()
+    network.load()
+    loaded_at = time.perf_counter()
+    network.warm_up()
+    info, warm_up_s = network.heads[0].info, time.perf_counter() - loaded_at
+    seconds = {"load_s": round(loaded_at - started_at, 3), "warm_up_s": round(warm_up_s, 3)}
+    run.emit(kind, model=model, device=info.device, precision=info.precision, **seconds)
+    return network
 
 
 def _loaded(make: Make, batches: Sequence[int]) -> AnyNetwork:
@@ -212,7 +231,11 @@ def _measure(run: Run, model: str, network: AnyNetwork) -> None:
         prepared = [network.prepare(frame) for frame in batch]
         infer_per_s = _rate(lambda p=prepared: network.infer(p), size, run.options.seconds)
         figures = {"infer_per_s": infer_per_s, **_figures([network], batch, run.options.seconds)}
+        figures |= memory(run.options.device)
         run.emit("model", model=model, device=info.device, precision=info.precision, batch=size, **figures)
+    prepared = list(map(network.prepare, islice(cycle(run.frames), max(run.options.batches))))
+    figures = turns(network, prepared, run.options.seconds)
+    run.emit("turns", model=model, device=info.device, precision=info.precision, **figures)
 
 
 # The stage
@@ -240,13 +263,6 @@ def _onnx_device(run: Run) -> str:
         run.emit("unavailable", what=f"NudeNet and MFD on {run.options.device}", why=str(exc))
         return "cpu"
     return str(run.options.device)
-
-
-def _device_facts(device: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {"device": device, "providers": onnxruntime.get_available_providers()}
-    if device != "cpu":
-        facts |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
-    return facts
 
 
 def _options() -> argparse.Namespace:

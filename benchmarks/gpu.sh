@@ -4,12 +4,22 @@
 #
 #   benchmarks/gpu.sh wheels     here, online: what that machine lacks, into .whl/ (ignored by git), 60 MB at most
 #   benchmarks/gpu.sh [option …] there, offline: install .whl/ into a folder of its own, run benchmarks/gpu.py
+#   benchmarks/gpu.sh --help     this text
 #
 # That machine has x86-64 Linux, Python 3.12, torch for CUDA, torchvision, timm, onnx, onnxruntime, OpenCV,
 # scikit-image, huggingface_hub and safetensors; PYTHON names its interpreter. The options are those of gpu.py.
 # The hand networks are taken along where `streamapp models fetch mfd-palm mfd-landmark` has put them before.
+#
+# Without onnxruntime-gpu on that machine (250 MB, too much to carry) NudeNet and MFD run on its CPU, and a line
+# says so. Where streamapp is installed with CUDA, as in its image, run `python benchmarks/gpu.py` itself instead.
 set -eu
 cd "$(dirname "$0")/.."
+
+case "${1:-}" in -h | --help)
+    sed -n '/^set -eu/q; 2,$s/^# \{0,1\}//p' benchmarks/gpu.sh
+    exit
+    ;;
+esac
 
 MAX_BYTES=60000000
 # What streamapp.models imports and that machine does not have; in the versions installed here.
@@ -22,6 +32,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 pinned() {
+    # shellcheck disable=SC2086  # a list of words
     "$PYTHON" -c 'import sys; from importlib.metadata import version
 for name in sys.argv[1:]: print(f"{name}=={version(name)}")' $PACKAGES
 }
@@ -40,12 +51,13 @@ wheels() {
     # pip matches the number in manylinux_2_N exactly.
     platforms=$(for n in 17 24 26 27 28 31 34 35; do printf -- '--platform manylinux_2_%s_x86_64 ' "$n"; done)
     pins=$(pinned)
+    # shellcheck disable=SC2086  # lists of words
     "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
         --python-version "${GPU_PYTHON:-3.12}" --implementation cp $platforms \
         --platform manylinux2014_x86_64 --platform manylinux1_x86_64 --dest .whl $pins
     take_hand_networks
     bytes=$(find .whl -type f -exec cat {} + | wc -c)
-    echo "$(ls .whl/*.whl | wc -l) wheels and the files beside them in .whl: $bytes bytes of at most $MAX_BYTES"
+    echo "$(find .whl -name '*.whl' | wc -l) wheels and the files beside them in .whl: $bytes bytes of at most $MAX_BYTES"
     [ "$bytes" -le "$MAX_BYTES" ]
 }
 
