@@ -4,12 +4,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
-from aiokafka.errors import KafkaError
 
 from streamapp.agents.publish import Publisher
 from streamapp.backfill.plan import Plan
@@ -30,19 +29,6 @@ ROW, REMOVED, TOO_LARGE = "rows", "pictures removed", "dead letters"
 # A record that is no event is a dead letter since the worker took it: it gets no second one.
 UNREADABLE = "unreadable"
 NOT_CHOSEN = "not chosen"
-
-
-@contextmanager
-def publish_errors(settings: Settings) -> Iterator[None]:
-    """The producer's errors as ours.
-
-    Raises:
-        BrokerError: in place of a KafkaError.
-    """
-    try:
-        yield
-    except KafkaError as exc:
-        raise BrokerError(f"The broker at {settings.brokers} did not take a row: {exc!r}.") from exc
 
 
 class Backfill:
@@ -110,7 +96,8 @@ class Backfill:
         What is done is committed every second, and at the end, however the run ends.
 
         Raises:
-            BrokerError: the broker stopped answering, or lost what was to be read.
+            BrokerError: the broker stopped answering, refuses a row, or lost what was to be read.
+            SettingsError: the broker refuses the login.
             BatchTimeoutError: a model hangs; the process must end.
         """
         try:
@@ -206,17 +193,16 @@ class Backfill:
 
     async def _publish(self, row: ResultRow, record: ConsumerRecord, position: SourcePosition) -> str:
         publisher = self._publisher
-        with publish_errors(self._settings):
-            if await publisher.publish_row(row) or await publisher.publish_row(row.shortened()):
-                return ROW
-            await publisher.publish_dead_letter(
-                position,
-                record.key,
-                record.value,
-                list(record.headers),
-                DeadLetterReason.ROW_TOO_LARGE,
-                "The result row is larger than the broker takes, even with its texts cut.",
-            )
+        if await publisher.publish_row(row) or await publisher.publish_row(row.shortened()):
+            return ROW
+        await publisher.publish_dead_letter(
+            position,
+            record.key,
+            record.value,
+            list(record.headers),
+            DeadLetterReason.ROW_TOO_LARGE,
+            "The result row is larger than the broker takes, even with its texts cut.",
+        )
         return TOO_LARGE
 
     def _leave(self, ticket: Ticket[int], outcome: str, reason: str | None = None) -> None:

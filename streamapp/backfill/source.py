@@ -29,7 +29,8 @@ from streamapp.topics import ensure_topics, require_topics
 
 logger = logging.getLogger(__name__)
 
-COMMIT_TIMEOUT_S = 10.0
+# Not as long as aiokafka's request timeout: of two that end together one leaves an error that nobody awaits.
+COMMIT_TIMEOUT_S = 15.0
 
 
 class Source:

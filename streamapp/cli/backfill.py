@@ -1,6 +1,7 @@
 """`streamapp backfill`: judge events again that the topic still holds."""
 
 import asyncio
+import logging
 import os
 import re
 import secrets
@@ -21,12 +22,13 @@ from streamapp.backfill.display import backfill_progress, show_end, show_plan
 from streamapp.backfill.plan import Plan
 from streamapp.backfill.planning import Request, find_plan, group_of
 from streamapp.backfill.ranges import Asked, check_partitions_once, time_span
-from streamapp.backfill.run import Backfill, publish_errors
+from streamapp.backfill.run import Backfill
 from streamapp.backfill.selection import Selection, select
 from streamapp.backfill.source import Source, open_source
 from streamapp.batching import BatchTimeoutError, DeviceLostError
 from streamapp.cli.moment import Moment
 from streamapp.engine import open_engine
+from streamapp.errors import BrokerError
 from streamapp.local.display import make_console, step
 from streamapp.logs import configure_logs
 from streamapp.offsets import parse_offsets
@@ -34,7 +36,7 @@ from streamapp.pace import Pace
 from streamapp.policy import load_policy
 from streamapp.reasons import Reason
 from streamapp.settings import Settings, export_aws_variables, load_settings, load_settings_with_origins
-from streamapp.topics import ensure_topics, require_topics
+from streamapp.topics import ensure_topics
 
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,80}", re.ASCII)
 
@@ -101,8 +103,9 @@ def command(
     out: they are dead letters already.
 
     Ctrl-C or SIGTERM finish what is in flight; --run ID goes on with it, also after a crash, with no event
-    left out, for as long as Kafka keeps the offsets (7 days). A command that names its --run may be run
-    again as it is. Exits with 0 where the run is done, 1 after an error, 130 (SIGTERM: 143) if stopped.
+    left out, for as long as Kafka keeps the offsets (7 days). A command that names its --run and gives times,
+    not ages, may be run again as it is. Exits with 0 where the run is done, 1 after an error, 130 (SIGTERM:
+    143) if stopped.
     """
     if run is not None and _RUN_ID.fullmatch(run) is None:
         raise click.UsageError(f"--run {run!r} has other characters than A-Z a-z 0-9 . _ - or more than 80.")
@@ -158,27 +161,49 @@ async def _backfill(settings: Settings, options: _Options, console: Console) -> 
         if not plan.left:
             console.print(f"The run {run} is done: nothing is left of its {plan.offsets} offsets.")
             return 0
+        target = await _with_results_topic(settings, plan)
         selection = await _select(settings, plan, console)
         show_plan(console, plan, source.topic, selection, options.rate_per_s)
         if options.is_dry_run:
             return 0
-        target = settings.model_copy(update={"results_topic": plan.results_topic})
-        topics = await ensure_topics(target, create=False)
-        require_topics(target, [topic for topic in topics if topic.name == plan.results_topic])
         # From here on the run's id is enough to go on.
         await source.commit(plan.done, plan)
-        console.print(await _how_to_go_on(source, plan, options.rate_per_s), soft_wrap=True)
-        return await _work(target, plan, source, selection, options.rate_per_s, console)
-
-
-async def _how_to_go_on(source: Source, plan: Plan, rate_per_s: float | None) -> str:
-    if not await source.keeps(plan):
-        return (
+        go_on = _command_to_go_on(plan, options.rate_per_s) if await source.keeps(plan) else None
+        console.print(
             "This broker does not keep the plan of a run: if this one is stopped, nothing goes on with it, "
             "and another one begins anew."
+            if go_on is None
+            else f"If it is stopped, this goes on with it: {go_on}",
+            soft_wrap=True,
         )
+        code = 1
+        try:
+            code = await _work(target, plan, source, selection, options.rate_per_s, console)
+        finally:
+            if code and go_on is not None:
+                console.print(f"This goes on with it: {go_on}", soft_wrap=True)
+        return code
+
+
+async def _with_results_topic(settings: Settings, plan: Plan) -> Settings:
+    """The settings with the plan's results topic.
+
+    Raises:
+        BrokerError: the broker has no such topic.
+    """
+    target = settings.model_copy(update={"results_topic": plan.results_topic})
+    topics = {topic.name: topic.partitions for topic in await ensure_topics(target, create=False)}
+    if not topics[plan.results_topic]:
+        raise BrokerError(
+            f"The broker at {settings.brokers} has no topic {plan.results_topic}: "
+            f"`STREAMAPP_RESULTS_TOPIC={plan.results_topic} streamapp topics` creates it."
+        )
+    return target
+
+
+def _command_to_go_on(plan: Plan, rate_per_s: float | None) -> str:
     rate = "" if rate_per_s is None else f" --rate {rate_per_s:g}"
-    return f"If it is stopped, this goes on with it: streamapp backfill --run {plan.run}{rate}"
+    return f"streamapp backfill --run {plan.run}{rate}"
 
 
 async def _select(settings: Settings, plan: Plan, console: Console) -> Selection | None:
@@ -206,9 +231,9 @@ async def _work(
     async with AsyncExitStack() as stack:
         with step(console, f"Loading the models: {', '.join(settings.models)}"):
             engine = await stack.enter_async_context(open_engine(settings, policy, backfill=plan.run))
-        with publish_errors(settings):
-            publisher = await stack.enter_async_context(Publisher(settings))
+        publisher = await stack.enter_async_context(Publisher(settings))
         on_event = stack.enter_context(backfill_progress(console, done_before, plan.offsets))
+        stack.enter_context(log_above_bar())
         backfill = Backfill(
             settings,
             plan,
@@ -231,6 +256,18 @@ async def _work(
 
 
 @contextmanager
+def log_above_bar() -> Iterator[None]:
+    """Let the log's lines on a terminal push the bar down: through the stderr that rich has put in place."""
+    handlers = [one for one in logging.root.handlers if isinstance(one, logging.StreamHandler)]
+    before = [(one, one.setStream(sys.stderr)) for one in handlers if sys.stderr.isatty()]
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            handler.setStream(stream)
+
+
+@contextmanager
 def _signals_to(backfill: Backfill, console: Console) -> Iterator[list[int]]:
     """SIGINT and SIGTERM stop the run in order, a second one at once; gives those that came."""
     loop = asyncio.get_running_loop()
@@ -239,7 +276,10 @@ def _signals_to(backfill: Backfill, console: Console) -> Iterator[list[int]]:
     def stop(number: int) -> None:
         came.append(number)
         backfill.stop()
-        console.print(f"Stopping: {backfill.in_flight} events are in flight. Ctrl-C again gives them up.")
+        if len(came) == 1:
+            console.print(f"Stopping: {backfill.in_flight} events are in flight. Ctrl-C again gives them up.")
+        else:
+            console.print(f"{backfill.in_flight} events in flight are given up.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import logging
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -17,7 +19,7 @@ from kafka_records import records_of
 from PIL import Image
 
 from streamapp.backfill.source import open_source
-from streamapp.cli.backfill import command
+from streamapp.cli.backfill import command, log_above_bar
 from streamapp.kafka import client_options
 from streamapp.local.broker import free_port
 from streamapp.local.events import make_event
@@ -211,6 +213,8 @@ async def test_a_stopped_run_says_how_to_go_on_and_repeats_nothing(
     assert (rest.exit_code, rest.errors) == (exit_code, "")
     assert "Stopping: " in rest.output and " was stopped: " in rest.output
     go_on = output.decode().partition("this goes on with it: streamapp backfill ")[2].splitlines()[0]
+    # Once more at the end: the first one has scrolled away.
+    assert rest.output.endswith(f"This goes on with it: streamapp backfill {go_on}\n")
 
     ran = await on_kafka(*go_on.split())
     assert (ran.exit_code, ran.errors) == (0, "")
@@ -247,7 +251,7 @@ async def test_rows_go_to_another_topic_where_that_is_wanted(
     other = settings.results_topic + "-other"
     ran = await backfill("--offsets", "0:0", "--results-topic", other)
     assert ran.exit_code == 1
-    assert f"no topic {other}: `streamapp topics` creates what is missing." in ran.errors
+    assert f"no topic {other}: `STREAMAPP_RESULTS_TOPIC={other} streamapp topics` creates it." in ran.errors
 
     await ensure_topics(settings.model_copy(update={"results_topic": other}))
     ran = await backfill("--offsets", "0:0", "--results-topic", other)
@@ -318,3 +322,25 @@ def test_options_that_can_not_be_are_refused(arguments: list[str], message: str)
 
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_the_log_goes_through_what_keeps_it_from_the_bar_on_a_terminal(
+    kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr, beside_the_bar = kind(), kind()
+    handler = logging.StreamHandler(stderr)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(sys, "stderr", beside_the_bar)
+    with log_above_bar():
+        logging.getLogger("streamapp").warning("while the bar is there")
+    logging.getLogger("streamapp").warning("afterwards")
+
+    during, after = (beside_the_bar, stderr) if kind is Terminal else (stderr, stderr)
+    assert "while the bar is there\n" in during.getvalue()
+    assert "afterwards\n" in after.getvalue()
