@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from connect_worker import CONNECT, PLUGINS, plugin_folder, runtime_folder
+
+from streamapp.local.kafka.jars import kafka_version
 
 TIMEOUT_S = 300
 
@@ -27,6 +30,14 @@ def test_the_lists_hold_exactly_the_jars_that_the_poms_bring(connect_program: No
     assert listed(CONNECT / "runtime") == digests(runtime_folder())
     for name in ("jdbc", "snowflake-v2"):
         assert listed(CONNECT / "plugins" / name) == digests(plugin_folder(name)), name
+
+
+def test_the_broker_connect_and_the_pages_name_one_version_of_kafka() -> None:
+    connect, (plugin, _) = CONNECT / "runtime/pom.xml", PLUGINS["file"]
+    assert f"<kafka.version>{kafka_version()}</kafka.version>" in connect.read_text()
+    assert f"<version>{kafka_version()}</version>" in (plugin / "pom.xml").read_text()
+    for page in (CONNECT / "README.md", CONNECT.parent / "README.md"):
+        assert set(re.findall(r"Apache Kafka(?: Connect)? ([\d.]+\d)", page.read_text())) == {kafka_version()}
 
 
 def test_version_4_has_the_same_bouncycastle_as_version_2() -> None:
