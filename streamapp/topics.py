@@ -12,13 +12,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streamapp.errors import BrokerError, SettingsError, StreamappError
-from streamapp.kafka import client_options, require_login
+from streamapp.kafka import advice, client_options, require_login
 from streamapp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 10_000
 TELL_EVERY_S = 30.0
+# How long a broker may take to list a topic that it has created; busy ones were seen to take seconds.
+LISTED_WITHIN_S = 10.0
+LIST_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
 
     Raises:
         BrokerError: the broker can't be reached, or refuses to create a topic.
-        SettingsError: the broker refuses the login.
+        SettingsError: the broker refuses the login or the client certificate.
     """
     admin = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
     causes = _Causes()
@@ -65,14 +68,16 @@ async def ensure_topics(settings: Settings, *, create: bool = True) -> list[Topi
         missing = [name for name in roles if name not in before] if create else []
         if missing:
             await _create(admin, missing, settings)
-        after = await _partitions(admin) if missing else before
+        after = await _partitions_with(admin, missing) if missing else before
     except (KafkaError, OSError) as exc:
-        require_login(settings, [exc, *causes.errors])
+        errors = [exc, *causes.errors]
+        require_login(settings, errors)
         cause = "; ".join(causes.found) or repr(exc)
-        raise BrokerError(f"The broker at {settings.brokers} does not answer: {cause}.") from exc
+        what = f"The broker at {settings.brokers} does not answer: {cause}."
+        raise BrokerError(f"{what} {advice(settings, errors)}".rstrip()) from exc
     finally:
         await admin.close()
-    # A broker may list a new topic a moment later than it has created it.
+    # It was acknowledged, whether or not it is listed by now.
     created = settings.topic_partitions
     return [
         TopicState(name, role, after.get(name, created if name in missing else 0), name in missing)
@@ -149,11 +154,14 @@ class _Causes(logging.Filter):
         self.errors: list[BaseException] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep an error once, and let nothing of it through."""
-        if record.levelno < logging.ERROR or self._holding.get() is not self:
+        """Keep what went wrong once, and let nothing of it through."""
+        if record.levelno < logging.WARNING or self._holding.get() is not self:
             return True
-        self.found[record.getMessage().removesuffix(": ")] = None
-        self.errors += [arg for arg in record.args or () if isinstance(arg, BaseException)]
+        errors = [arg for arg in record.args or () if isinstance(arg, BaseException)]
+        # Of an error without a text, such as a timeout, aiokafka's message says nothing.
+        unnamed = "".join(type(error).__name__ for error in errors if not str(error))
+        self.found[record.getMessage() + unnamed] = None
+        self.errors += errors
         return False
 
     @contextmanager
@@ -180,6 +188,20 @@ async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
 
 
+async def _partitions_with(admin: AIOKafkaAdminClient, created: Iterable[str]) -> dict[str, int]:
+    """The same, once they have these topics as well, or after `LISTED_WITHIN_S`.
+
+    The controller creates a topic, and the broker that is asked learns of it a moment later: a worker that
+    starts in between would find it missing, and end.
+    """
+    give_up_at_s = time.monotonic() + LISTED_WITHIN_S
+    while True:
+        found = await _partitions(admin)
+        if all(found.get(name) for name in created) or time.monotonic() >= give_up_at_s:
+            return found
+        await asyncio.sleep(LIST_EVERY_S)
+
+
 async def _create(admin: AIOKafkaAdminClient, names: list[str], settings: Settings) -> None:
     response = await admin.create_topics(
         [NewTopic(name, settings.topic_partitions, settings.topic_replication_factor) for name in names]
@@ -187,5 +209,5 @@ async def _create(admin: AIOKafkaAdminClient, names: list[str], settings: Settin
     for name, code, *details in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            detail = next((text for text in details if text), error.__name__)
+            detail = next((text for text in details if text), error.__name__).rstrip(".")
             raise BrokerError(f"The broker at {settings.brokers} does not create the topic {name}: {detail}.")

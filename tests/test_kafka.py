@@ -1,5 +1,7 @@
 """How the broker is reached: never without TLS where there is a login, and secrets stay secret."""
 
+import _ssl
+import asyncio
 import logging
 import shutil
 import socket
@@ -16,7 +18,15 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import AuthProtocol
 
 from streamapp.errors import BrokerError, SettingsError
-from streamapp.kafka import LOGIN_REFUSALS, client_options, faust_broker_url, faust_credentials, require_login
+from streamapp.kafka import (
+    CERTIFICATE_REFUSALS,
+    LOGIN_REFUSALS,
+    advice,
+    client_options,
+    faust_broker_url,
+    faust_credentials,
+    require_login,
+)
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
@@ -250,3 +260,61 @@ def test_a_refused_login_is_told_from_what_waiting_mends_and_names_no_password(
         require_login(settings, [*away, refusal("why")])
 
     assert PASSWORD not in str(caught.value)
+
+
+def closed_because_of(cause: BaseException) -> KafkaConnectionError:
+    """What aiokafka says of a connection that ended where an answer was due."""
+    error = KafkaConnectionError("Connection at 127.0.0.1:9092 closed")
+    error.__cause__ = cause
+    return error
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize("reason", sorted(CERTIFICATE_REFUSALS))
+def test_a_refused_certificate_is_told_from_what_waiting_mends(reason: str, tmp_path: Path) -> None:
+    assert reason in _ssl.err_codes_to_names.values(), "OpenSSL has no such error."
+    files: dict[str, Any] = {
+        "ssl_cert_file": tmp_path / "client.pem",
+        "ssl_key_file": tmp_path / "client.key",
+    }
+    with_certificate = Settings(security_protocol="SSL", **files)
+    # In the handshake of TLS 1.2; in place of the first answer with TLS 1.3.
+    for error in (alert(reason), closed_because_of(alert(reason))):
+        with pytest.raises(SettingsError, match=r"refuses the client certificate of .*client\.pem: \w+"):
+            require_login(with_certificate, [KafkaConnectionError("away"), error])
+        with pytest.raises(SettingsError, match=r"wants a client certificate .* set STREAMAPP_SSL_CERT_FILE"):
+            require_login(Settings(security_protocol="SSL"), [error])
+
+
+def test_a_broken_connection_is_no_refused_certificate() -> None:
+    broken = closed_because_of(ConnectionResetError(104, "reset"))
+    require_login(Settings(security_protocol="SSL"), [broken, alert("SSLV3_ALERT_HANDSHAKE_FAILURE")])
+
+
+@pytest.mark.parametrize(
+    ("error", "setting"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), "STREAMAPP_SSL_CA_FILE"),
+        (
+            closed_because_of(asyncio.IncompleteReadError(b"\x15\x03", 4)),
+            "STREAMAPP_SECURITY_PROTOCOL=PLAINTEXT",
+        ),
+        (ConnectionResetError(), "STREAMAPP_SECURITY_PROTOCOL=PLAINTEXT"),
+        (alert("WRONG_VERSION_NUMBER"), "STREAMAPP_SECURITY_PROTOCOL=PLAINTEXT"),
+    ],
+    ids=["certificate", "closed", "reset", "no_tls"],
+)
+def test_an_error_that_points_at_a_setting_names_it(error: BaseException, setting: str) -> None:
+    assert setting in advice(Settings(), [KafkaConnectionError("away"), error])
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "refused"), TimeoutError(), NodeNotReadyError()]
+)
+def test_a_broker_that_is_away_points_at_no_setting(error: BaseException) -> None:
+    assert advice(Settings(), [error]) == ""

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streamapp import topics
 from streamapp.errors import BrokerError, SettingsError
@@ -26,6 +28,33 @@ async def test_missing_topics_are_created_with_the_partitions_of_the_setting(
 
     assert created == [TopicState(name, role, 3, is_new=True) for name, role in expected]
     assert found == [TopicState(name, role, 3) for name, role in expected]
+
+
+async def test_a_broker_that_lists_its_new_topics_a_moment_later_is_waited_for(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, calls = topics._partitions, 0
+
+    async def listed_late(admin: AIOKafkaAdminClient) -> dict[str, int]:
+        nonlocal calls
+        calls += 1
+        return await listed(admin) if calls > 3 else {}
+
+    monkeypatch.setattr(topics, "_partitions", listed_late)
+    assert all(state.is_new for state in await ensure_topics(kafka_settings))
+    assert calls == 4
+
+
+async def test_a_broker_that_does_not_list_its_new_topics_has_them_all_the_same(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: AIOKafkaAdminClient) -> dict[str, int]:
+        return {}
+
+    monkeypatch.setattr(topics, "_partitions", nothing)
+    monkeypatch.setattr(topics, "LISTED_WITHIN_S", 0.2)
+    states = await asyncio.wait_for(ensure_topics(kafka_settings), 30)
+    assert [(state.partitions, state.is_new) for state in states] == [(8, True)] * 3
 
 
 async def test_a_topic_that_exists_is_left_as_it_is(kafka_settings: Settings) -> None:
@@ -58,6 +87,25 @@ async def test_a_broker_that_is_away_is_one_error_that_says_why(caplog: pytest.L
     assert caplog.text == ""
     # The filter is gone: what aiokafka logs later is seen.
     assert logging.getLogger("aiokafka").filters == []
+
+
+async def test_a_listener_that_hangs_up_is_asked_for_its_protocol(caplog: pytest.LogCaptureFixture) -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with caplog.at_level(logging.WARNING), pytest.raises(BrokerError) as caught:
+            await ensure_topics(Settings(brokers=f"127.0.0.1:{port}"))
+
+    assert str(caught.value).endswith("It hung up: does it take STREAMAPP_SECURITY_PROTOCOL=PLAINTEXT there?")
+    assert caplog.text == ""
+
+
+async def test_a_broker_that_keeps_silent_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "REQUEST_TIMEOUT_MS", 50)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(BrokerError, match=f'Unable connect to "{address}": TimeoutError'):
+            await ensure_topics(Settings(brokers=address))
 
 
 async def test_each_of_several_brokers_says_why_it_does_not_answer() -> None:

@@ -119,6 +119,25 @@ async def test_a_wrong_password_is_told_as_what_it_is(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "refusal"),
+    [
+        ("broker.pem", r"refuses the client certificate of STREAMAPP_SSL_CERT_FILE .*broker\.pem"),
+        (None, "wants a client certificate"),
+    ],
+)
+async def test_a_refused_certificate_is_told_as_what_it_is(
+    client_certificate: dict[str, str], certificates: Path, file: str | None, refusal: str
+) -> None:
+    shown = {name: value for name, value in client_certificate.items() if not name.endswith("_KEY_FILE")}
+    del shown["STREAMAPP_SSL_CERT_FILE"]
+    if file is not None:
+        path = str(certificates / file)
+        shown |= {"STREAMAPP_SSL_CERT_FILE": path, "STREAMAPP_SSL_KEY_FILE": path}
+    with pytest.raises(SettingsError, match=refusal):
+        await ensure_topics(load_settings(shown))
+
+
 async def test_a_listener_that_knows_no_logins_is_told_as_what_it_is(
     login: dict[str, str], secure_broker: KafkaBroker, certificates: Path
 ) -> None:
