@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from streamapp.cli.moment import Moment
+from streamapp.cli.moment import Moment, PastMoment
 from streamapp.dead_letters.reader import Choice
 from streamapp.errors import DeadLetterReason
 from streamapp.offsets import parse_offsets
@@ -54,7 +54,7 @@ class Position(click.ParamType):
 
 
 _OPTIONS = [
-    click.option("--since", type=Moment(), help="Not older: 2026-11-22T18:30 (UTC), or 30m, 2h, 7d ago."),
+    click.option("--since", type=PastMoment(), help="Not older: 2026-11-22T18:30 (UTC), or 30m, 2h, 7d ago."),
     click.option("--until", type=Moment(), help="Older than that."),
     click.option(
         "--reason",

@@ -29,3 +29,20 @@ class Moment(click.ParamType):
             self.fail(
                 f"{value!r} is no time like 2026-11-22T18:30, 2026-11-22, …T18:30+01:00 or 2h.", param, ctx
             )
+
+
+class PastMoment(Moment):
+    """The same, but not in the future: a local time that is taken for UTC would choose nothing, silently."""
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it, as `Moment` does."""
+        moment, now = super().convert(value, param, ctx), datetime.now(UTC)
+        if moment > now:
+            self.fail(
+                f"{value!r} is in the future: it is {now:%Y-%m-%dT%H:%M}. Times without a zone are UTC.",
+                param,
+                ctx,
+            )
+        return moment

@@ -55,7 +55,8 @@ class Tally:
 
     def lines(self, settings: Settings) -> Iterator[str]:
         """The plan, a line for each way."""
-        yield f"{self.to_send + self.left_out.total()} dead letters chosen."
+        chosen = self.to_send + self.left_out.total()
+        yield f"{chosen} dead letter{'' if chosen == 1 else 's'} chosen."
         source = f", {self.from_source} of them as read from there" if self.from_source else ""
         yield f"{self.to_send} to be sent back to {settings.events_topic}{source}."
         for why in self.left_out:

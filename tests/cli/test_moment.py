@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from streamapp.cli.moment import Moment
+from streamapp.cli.moment import Moment, PastMoment
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_an_age_counts_back_from_now(text: str, age: timedelta) -> None:
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(click.BadParameter, match="2026-11-22T18:30"):
         Moment().convert(text, None, None)
+
+
+def test_a_local_time_that_is_taken_for_utc_is_told_where_it_lies_ahead() -> None:
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.raises(click.BadParameter, match=r"is in the future: .*Times without a zone are UTC"):
+        PastMoment().convert(in_an_hour.strftime("%Y-%m-%dT%H:%M"), None, None)
+
+    assert PastMoment().convert("2h", None, None) < datetime.now(UTC)
