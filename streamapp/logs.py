@@ -8,6 +8,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from streamapp.errors import StreamappError
 from streamapp.records import SourcePosition
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -54,6 +55,16 @@ class RepeatFilter(logging.Filter):
         return True
 
 
+class PlainErrorFilter(logging.Filter):
+    """Leaves the traceback of an error of ours out: its text says all, and fifty lines would bury it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through."""
+        if record.exc_info and isinstance(record.exc_info[1], StreamappError):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object per record, in ASCII: what a stranger's URL or file brings along can't break a line.
 
@@ -89,13 +100,13 @@ def logging_config(level: str, form: Literal["text", "json"] = "text") -> dict[s
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"text": {"format": FORMAT}, "json": {"()": JsonFormatter}},
-        "filters": {"repeats": {"()": RepeatFilter}},
+        "filters": {"repeats": {"()": RepeatFilter}, "plain": {"()": PlainErrorFilter}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": form,
-                "filters": ["repeats"],
+                "filters": ["repeats", "plain"],
             }
         },
         # Faust and mode log every service that starts or stops at INFO.

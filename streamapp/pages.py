@@ -1,5 +1,6 @@
 """The worker's pages for those who run it: /live, /ready and /metrics."""
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from streamapp.errors import StreamappError
@@ -23,7 +24,9 @@ def add_pages(app: "Worker") -> None:
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]
     async def metrics_page(page: Any, _: Any) -> Any:
-        return page.bytes(exposition(app.parts), headers={"Content-Type": CONTENT_TYPE})
+        return page.bytes(
+            exposition(app.parts, ready(app.situation())), headers={"Content-Type": CONTENT_TYPE}
+        )
 
 
 async def open_pages(app: "Worker") -> None:
@@ -35,12 +38,20 @@ async def open_pages(app: "Worker") -> None:
     if not app.conf.web_enabled:
         return
     try:
+        if not app.web.started:
+            # Tried before: Faust's thread that can't have it ends in 150 lines of tracebacks.
+            _try_port(app.conf.web_bind, app.conf.web_port)
         await app.web.maybe_start()
     except OSError as exc:
         raise StreamappError(
             f"The worker's pages can't be served: {exc}. Another worker on this machine needs another "
             "STREAMAPP_WEB_PORT, or --without-web."
         ) from exc
+
+
+def _try_port(host: str, port: int) -> None:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    socket.create_server(address[:2], family=family).close()
 
 
 def _answer(page: Any, conditions: Conditions) -> Any:

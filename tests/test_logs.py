@@ -90,6 +90,21 @@ def test_a_json_record_has_its_exception() -> None:
     assert "ZeroDivisionError: division by zero" in str(entry["exception"])
 
 
+def test_an_error_of_ours_is_written_without_its_traceback_and_another_with_it() -> None:
+    program = (
+        "import logging; from streamapp.errors import BrokerError\n"
+        "from streamapp.logs import configure_logs; configure_logs('INFO')\n"
+        "for error in (BrokerError('no topic'), RuntimeError('a bug')):\n"
+        "    try: raise error\n"
+        "    except Exception as exc: logging.getLogger('faust').error('Error: %r', exc, exc_info=True)"
+    )
+    ours, another, *traceback = stderr_of(program)
+
+    assert ours.endswith("faust: Error: BrokerError('no topic')")
+    assert another.endswith("faust: Error: RuntimeError('a bug')")
+    assert traceback[0].startswith("Traceback")
+
+
 def record(message: str, at_s: float, name: str = "aiokafka.producer.sender") -> logging.LogRecord:
     made = logging.LogRecord(name, logging.ERROR, __file__, 1, "Error: %s", (message,), None)
     made.created = at_s

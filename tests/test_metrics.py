@@ -5,14 +5,18 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamapp.health import Situation, ready
 from streamapp.metrics import METRICS, Metric, exposition, markdown_table
 
 
-def test_before_the_worker_is_up_there_are_the_process_own_metrics() -> None:
-    names = {family.name for family in text_string_to_metric_families(exposition(None).decode())}
+def test_a_worker_that_is_not_up_yet_says_that_it_is_not_ready() -> None:
+    text = exposition(None, ready(Situation(is_broker_there=False))).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
 
-    assert "process_resident_memory_bytes" in names
-    assert not [name for name in names if name.startswith("streamapp_")]
+    assert "process_resident_memory_bytes" in families
+    assert [name for name in families if name.startswith("streamapp_")] == ["streamapp_ready"]
+    values = {one.labels["condition"]: one.value for one in families["streamapp_ready"].samples}
+    assert (values["broker"], values["models"], values["drain"]) == (0.0, 0.0, 1.0)
 
 
 def test_every_metric_is_there_once_and_in_the_readme() -> None:

@@ -23,6 +23,6 @@ def command(faust_options: tuple[str, ...]) -> None:
 
     The same as `faust -A streamapp.worker worker`; FAUST_OPTIONS go on to it.
     """
-    faust = [sys.executable, "-m", "faust", "--app", "streamapp.worker", "worker", *faust_options]
+    faust = [sys.executable, "-m", "faust", "--quiet", "--app", "streamapp.worker", "worker", *faust_options]
     # Replaced, not started: signals and the exit code are then the worker's own.
     os.execv(sys.executable, faust)

@@ -3,25 +3,27 @@
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from streamapp.health import Conditions
 from streamapp.metrics.metric import WorkerParts
 from streamapp.metrics.table import METRICS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def exposition(parts: WorkerParts | None) -> bytes:
+def exposition(parts: WorkerParts | None, conditions: Conditions) -> bytes:
     """All metrics of this moment in Prometheus' text format.
 
     Args:
-        parts: None before the worker is up: then there are those of the process alone.
+        parts: None before the worker is up: then there are `streamapp_ready` and those of the process alone.
+        conditions: what must hold for it to be ready.
     """
     registry = CollectorRegistry()
-    if parts is not None:
-        registry.register(_WorkerCollector(parts))
+    registry.register(_StartCollector(conditions) if parts is None else _WorkerCollector(parts))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
@@ -33,6 +35,20 @@ def markdown_table() -> str:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.text} |")
     return "\n".join(lines)
+
+
+class _StartCollector(Collector):
+    """Of a worker that is not up yet: one that waits for its broker must raise the alert, too."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+
+    def collect(self) -> Iterable[Family]:
+        metric = next(metric for metric in METRICS if metric.name == "streamapp_ready")
+        family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+        for name, seen in self._conditions.items():
+            family.add_metric((name,), float(seen.holds))
+        return [family]
 
 
 class _WorkerCollector(Collector):
