@@ -48,6 +48,9 @@ class ColourModel(Model[str, str, str]):
 
     def warm_up(self) -> None: ...
 
+    def try_out(self) -> None:
+        """Works: black, which the others are tried on, is `RAISES` by the strongest channel."""
+
     def prepare(self, frame: Frame) -> str:
         return colour_of(frame.pixels)
 
