@@ -58,6 +58,7 @@ bench: setup ## Measure: records, stream engine, models, end to end; one JSON li
 	$(BIN)/python benchmarks/head_of_line.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/end_to_end.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/warehouse_views.py
 	$(BIN)/python benchmarks/end_to_end.py --models nudenet,mfd,clip,coop --events 240
 
 tiny-clip: setup ## Train the tiny CLIP anew (npm, about an hour on 2 cores)

@@ -1,5 +1,6 @@
 -- The views of the local warehouse, over the landing table of 1-landing.sql. The same names, columns and
 -- meaning as in Snowflake (connect/snowflake/2-views.sql). Safe to run again.
+-- An hour is written as landing_hours and landing_days have it (1-landing.sql), or PostgreSQL does not know it for one.
 -- All times are UTC moments (timestamptz); hours and days are UTC's. "Today" is the UTC date: an analyst in
 -- another zone copies the view and puts its zone in place of 'UTC'.
 
@@ -8,18 +9,18 @@ begin;
 -- The table as Snowflake has it: the row's 12 keys and where its record stands.
 create or replace view ds_content_moderation_tagging_1st_layer as
 select
-    row_doc ->> 'UID' as uid,
-    row_doc ->> 'USERNAME' as username,
-    row_doc ->> 'IMAGE_URL' as image_url,
-    row_doc ->> 'COUNTRY' as country,
+    uid,
+    username,
+    image_url,
+    country,
     row_doc ->> 'EVENT_TIME' as event_time,
     row_doc ->> 'MESSAGE_RECEIVE_TIME' as message_receive_time,
     total_duration_s as total_duration,
     row_doc -> 'MODEL_ATTRIBUTES' as model_attributes,
-    row_doc ->> 'PREDICTED_PRIMARY_CATEGORY' as predicted_primary_category,
-    row_doc ->> 'PREDICTED_SECONDARY_CATEGORY' as predicted_secondary_category,
-    row_doc ->> 'MODEL_VERSION' as model_version,
-    try_boolean(row_doc ->> 'TO_BE_MODERATED') as to_be_moderated,
+    predicted_primary_category,
+    predicted_secondary_category,
+    model_version,
+    to_be_moderated,
     jsonb_build_object(
         'topic', __connect_topic,
         'partition', __connect_partition,
@@ -43,105 +44,11 @@ select
 from landing
 where row_doc is null;
 
--- Each model of a row: its verdict, and whether the row's TO_BE_MODERATED asks it. The models that MODEL_ATTRIBUTES
--- has columns for, and those that were added, whose columns stand in PROVENANCE. A row without PROVENANCE is of the
--- old deployment, which knew no shadow mode.
-create or replace function model_verdicts(attributes jsonb)
-returns table (model text, status int, to_be_moderated boolean, is_enforced boolean, is_added boolean)
-language sql immutable parallel safe
-as $$
-    select
-        prefix,
-        try_int(columns ->> (prefix || '_STATUS')),
-        try_boolean(columns ->> (prefix || '_TO_BE_MODERATED')),
-        mode is distinct from 'shadow',
-        is_added
-    from (
-        select
-            prefix,
-            attributes as columns,
-            attributes #>> array['PROVENANCE', 'models', name, 'mode'] as mode,
-            false as is_added
-        from (values ('NN', 'nudenet'), ('MFD', 'mfd'), ('CLIP', 'clip'), ('COOP', 'coop')) as built_in (prefix, name)
-        union all
-        select left(status_key, -length('_STATUS')), entry.value -> 'columns', entry.value ->> 'mode', true
-        from jsonb_each(object_or_empty(attributes #> '{PROVENANCE,models}')) as entry,
-            jsonb_object_keys(object_or_empty(entry.value -> 'columns')) as status_key
-        where status_key like '%\_STATUS'
-    ) as every_model
-$$;
-
--- One row per source event: of several the latest MESSAGE_RECEIVE_TIME counts, then the highest offset. A row
--- without a source position (the old deployment's) is an event of its own.
+-- Of each source event's rows the one that counts: of several that with the latest MESSAGE_RECEIVE_TIME, then the
+-- highest offset. A row without a source position (the old deployment's) is an event of its own.
 -- An anti-join and no DISTINCT ON: a condition on the time, the user or the position reaches the indexes.
-create or replace view moderation_events as
-select
-    source_topic,
-    source_partition,
-    source_offset,
-    row_doc ->> 'UID' as uid,
-    row_doc ->> 'USERNAME' as username,
-    row_doc ->> 'IMAGE_URL' as image_url,
-    row_doc ->> 'COUNTRY' as country,
-    event_at as event_time,
-    received_at as message_receive_time,
-    total_duration_s as total_duration,
-    try_boolean(row_doc ->> 'TO_BE_MODERATED') as to_be_moderated,
-    row_doc ->> 'PREDICTED_PRIMARY_CATEGORY' as predicted_primary_category,
-    row_doc ->> 'PREDICTED_SECONDARY_CATEGORY' as predicted_secondary_category,
-    row_doc #>> '{MODEL_ATTRIBUTES,PREDICTED_TOP3_PRIMARY_CATEGORY}' as predicted_top3_primary_category,
-    row_doc #>> '{MODEL_ATTRIBUTES,PREDICTED_TOP3_SECONDARY_CATEGORY}' as predicted_top3_secondary_category,
-    row_doc ->> 'MODEL_VERSION' as model_version,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,NN_STATUS}') as nn_status,
-    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,NN_TO_BE_MODERATED}') as nn_to_be_moderated,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,NN_DURATION}') as nn_duration,
-    -- The highest of the key frames'; null where NudeNet has no verdict.
-    (
-        select max(try_number(score))
-        from regexp_split_to_table(row_doc #>> '{MODEL_ATTRIBUTES,NN_UNSAFE_SCORES}', ', *') as score
-    ) as nn_unsafe_score,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,MFD_STATUS}') as mfd_status,
-    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,MFD_TO_BE_MODERATED}') as mfd_to_be_moderated,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,MFD_DURATION}') as mfd_duration,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_STATUS}') as clip_status,
-    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_TO_BE_MODERATED}') as clip_to_be_moderated,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,CLIP_DURATION}') as clip_duration,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,COOP_STATUS}') as coop_status,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,COOP_DURATION}') as coop_duration,
-    -- The models, comma-separated, added ones last, that asked for a person, and those that had to because they have no verdict.
-    (
-        select string_agg(model, ', ' order by is_added, model collate "C")
-        from model_verdicts(row_doc -> 'MODEL_ATTRIBUTES')
-        where to_be_moderated and is_enforced and status = 0
-    ) as flagged_by,
-    (
-        select string_agg(model, ', ' order by is_added, model collate "C")
-        from model_verdicts(row_doc -> 'MODEL_ATTRIBUTES')
-        where to_be_moderated and is_enforced and status <> 0
-    ) as failed_closed_by,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,reason}' as reason,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,reason_sentence}' as reason_sentence,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,attempts}') as attempts,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,sha256}' as content_sha256,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,media_type}' as content_media_type,
-    try_bigint(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,bytes}') as content_bytes,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,width_px}') as width_px,
-    try_int(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,content,height_px}') as height_px,
-    case jsonb_typeof(row_doc #> '{MODEL_ATTRIBUTES,PROVENANCE,frames}')
-        when 'array' then jsonb_array_length(row_doc #> '{MODEL_ATTRIBUTES,PROVENANCE,frames}')
-    end as key_frames,
-    try_boolean(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,frames_complete}') as frames_complete,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,fetch_s}') as fetch_s,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,decode_s}') as decode_s,
-    try_number(row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,stages,queue_s}') as queue_s,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,policy,version}' as policy_version,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,policy,sha256}' as policy_sha256,
-    row_doc #>> '{MODEL_ATTRIBUTES,PROVENANCE,streamapp}' as streamapp_version,
-    backfill,
-    row_doc -> 'MODEL_ATTRIBUTES' as model_attributes,
-    __connect_topic as result_topic,
-    __connect_partition as result_partition,
-    __connect_offset as result_offset
+create or replace view landing_latest as
+select *
 from landing as this
 where row_doc is not null
     and not exists (
@@ -152,6 +59,62 @@ where row_doc is not null
             and (coalesce(other.received_at, '-infinity'), other.__connect_offset, other.__connect_partition, other.__connect_topic)
             > (coalesce(this.received_at, '-infinity'), this.__connect_offset, this.__connect_partition, this.__connect_topic)
     );
+
+-- One row per source event, with types.
+create or replace view moderation_events as
+select
+    source_topic,
+    source_partition,
+    source_offset,
+    uid,
+    username,
+    image_url,
+    country,
+    event_at as event_time,
+    received_at as message_receive_time,
+    total_duration_s as total_duration,
+    to_be_moderated,
+    predicted_primary_category,
+    predicted_secondary_category,
+    predicted_top3_primary_category,
+    predicted_top3_secondary_category,
+    model_version,
+    nn_status,
+    nn_to_be_moderated,
+    nn_duration,
+    nn_unsafe_score,
+    mfd_status,
+    mfd_to_be_moderated,
+    mfd_duration,
+    clip_status,
+    clip_to_be_moderated,
+    clip_duration,
+    coop_status,
+    coop_duration,
+    flagged_by,
+    failed_closed_by,
+    reason,
+    reason_sentence,
+    attempts,
+    content_sha256,
+    content_media_type,
+    content_bytes,
+    width_px,
+    height_px,
+    key_frames,
+    frames_complete,
+    fetch_s,
+    decode_s,
+    queue_s,
+    policy_version,
+    policy_sha256,
+    streamapp_version,
+    backfill,
+    row_doc -> 'MODEL_ATTRIBUTES' as model_attributes,
+    __connect_topic as result_topic,
+    __connect_partition as result_partition,
+    __connect_offset as result_offset
+from landing_latest;
 
 -- What a moderator opens first: pictures received today (UTC) that a person must look at, newest first.
 create or replace view to_be_moderated_today as
@@ -188,7 +151,8 @@ select
     count(*) filter (where to_be_moderated) as to_be_moderated,
     count(*) filter (where to_be_moderated)::double precision / count(*) as share_to_be_moderated
 from moderation_events,
-    regexp_split_to_table(coalesce(predicted_primary_category, ''), ', *') as category
+    -- An array, which PostgreSQL takes for short; it would take a text for 1000 categories, and compile the query.
+    unnest(regexp_split_to_array(coalesce(predicted_primary_category, ''), ', *')) as category
 group by 1, 2, 3;
 
 -- Pictures on which NudeNet and CLIP both have a verdict and not the same. In shadow mode, too: that is when
@@ -215,14 +179,33 @@ where nn_status = 0
     and nn_to_be_moderated <> clip_to_be_moderated;
 
 -- Events per hour, model and STATUS, with the share of that model's events of the hour. −1: switched off.
+-- Events of one hour that have the same STATUSes are counted before those are taken apart.
 create or replace view status_counts_per_hour as
+with counted as (
+    select
+        date_trunc('hour', received_at at time zone 'UTC') at time zone 'UTC' as hour,
+        model_statuses,
+        count(*) as events
+    from landing_latest
+    group by 1, 2
+),
+
+verdicts as (
+    select
+        hour,
+        model_status ->> 0 as model,
+        (model_status ->> 1)::int as status,
+        events
+    from counted, jsonb_array_elements(model_statuses) as model_status
+)
+
 select
-    date_trunc('hour', message_receive_time, 'UTC') as hour,
+    hour,
     model,
     status,
-    count(*) as events,
-    count(*) / sum(count(*)::double precision) over (partition by date_trunc('hour', message_receive_time, 'UTC'), model) as share
-from moderation_events, model_verdicts(model_attributes)
+    sum(events)::bigint as events,
+    sum(events)::double precision / sum(sum(events)::double precision) over (partition by hour, model) as share
+from verdicts
 group by 1, 2, 3;
 
 -- Source events with several rows: repeats after a crash, and backfills. All but the last are hidden by
@@ -253,7 +236,7 @@ from (
 cross join lateral (
     select
         count(one.backfill) as backfill_rows,
-        count(distinct row_doc ->> 'TO_BE_MODERATED') = 1 as has_same_verdict
+        count(distinct to_be_moderated) = 1 as has_same_verdict
     from landing as one
     where one.source_topic = repeated.source_topic
         and one.source_partition = repeated.source_partition
@@ -274,7 +257,7 @@ select
     event_to_row_s[3] as event_to_row_p99
 from (
     select
-        date_trunc('hour', message_receive_time, 'UTC') as hour,
+        date_trunc('hour', message_receive_time at time zone 'UTC') at time zone 'UTC' as hour,
         count(*) as events,
         percentile_cont(array[0.50, 0.95, 0.99]) within group (order by total_duration) as total_duration_s,
         percentile_cont(array[0.50, 0.95, 0.99]) within group (

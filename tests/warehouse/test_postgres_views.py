@@ -14,6 +14,15 @@ from warehouse.snowflake_database import comparable_rows
 
 from streamapp.records import ResultRow
 
+VIEWS_OVER_EVENTS = (
+    "to_be_moderated_today",
+    "events_by_country_and_category",
+    "model_disagreement",
+    "status_counts_per_hour",
+    "duplicate_rows",
+    "latency_percentiles",
+)
+
 
 def same(found: list[Row], expected: list[Row]) -> bool:
     """Whether these are the rows, in any order, with these columns in this order."""
@@ -92,21 +101,71 @@ def test_the_table_has_the_rows_keys_and_where_its_record_stands(
     assert len(found) == sum(expected_views.is_row(one.row) for one in landed)
 
 
-def test_a_users_events_and_the_newest_ones_are_found_by_index(warehouse: psycopg.Connection) -> None:
+# What the planner makes of them
+
+EVENTS = 1000
+
+
+@pytest.fixture(scope="module")
+def many(postgres_cluster: PostgresCluster) -> Iterator[psycopg.Connection]:
+    """A warehouse with an event every three minutes, over 50 hours."""
     row = json.dumps(engine_rows()["coffee.jpg"])
-    with warehouse.transaction():
-        warehouse.execute(
+    url = postgres_cluster.url(postgres_cluster.new_warehouse())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
             "insert into landing (__connect_topic, __connect_partition, __connect_offset, doc)"
-            " select 'results', 0, n, convert_to(jsonb_set(jsonb_set(%s::jsonb, '{UID}', to_jsonb(n::text)),"
+            " select 'results', 0, n, convert_to(jsonb_set(%s::jsonb || jsonb_build_object('UID', n::text,"
+            " 'MESSAGE_RECEIVE_TIME', timestamp '2026-11-20' + n * interval '3 minutes'),"
             " '{MODEL_ATTRIBUTES,PROVENANCE,source,offset}', to_jsonb(n))::text, 'UTF8')"
-            " from generate_series(1, 3000) as n",
-            (row,),
+            " from generate_series(1, %s) as n",
+            (row, EVENTS),
         )
-    warehouse.execute("analyze landing")
+        connection.execute("analyze landing")
+        yield connection
 
-    def plan(condition: str) -> str:
-        rows = warehouse.execute(f"explain select * from moderation_events where {condition}".encode())
-        return "\n".join(line for (line,) in rows)
 
-    assert "landing_uid" in plan("uid = '77'")
-    assert "landing_received" in plan("message_receive_time > now()")
+def plan_of(connection: psycopg.Connection, query: str) -> list[Row]:
+    """The nodes of its plan, the outermost first."""
+    ((found,),) = connection.execute(f"explain (verbose, format json) {query}".encode())
+    nodes = [found[0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    return nodes
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("uid = '77'", "landing_user"),
+        ("message_receive_time > now()", "landing_received"),
+        ("source_topic = 'modify_user' and source_partition = 0 and source_offset = 7", "landing_source"),
+    ],
+)
+def test_a_user_the_newest_and_a_position_are_found_by_index(
+    many: psycopg.Connection, condition: str, index: str
+) -> None:
+    nodes = plan_of(many, f"select * from moderation_events where {condition}")
+    assert index in {node.get("Index Name") for node in nodes}
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+
+
+def test_no_view_that_counts_or_chooses_takes_documents_apart(many: psycopg.Connection) -> None:
+    def takes_documents_apart(view: str) -> bool:
+        plan = json.dumps(plan_of(many, f"select * from {view}"))
+        return "row_doc ->" in plan or "row_doc #>" in plan
+
+    # The one view that shows a part of them.
+    assert takes_documents_apart("moderation_events")
+    assert not [view for view in VIEWS_OVER_EVENTS if takes_documents_apart(view)]
+
+
+@pytest.mark.parametrize("view", ["status_counts_per_hour", "events_by_country_and_category"])
+def test_the_planner_knows_how_few_hours_and_days_there_are(many: psycopg.Connection, view: str) -> None:
+    # By landing_hours and landing_days, where the view spells them as those do. Otherwise it takes each event
+    # for a group of its own, sorts, and compiles the query for longer than it runs.
+    groups = [
+        node["Plan Rows"]
+        for node in plan_of(many, f"select * from {view}")
+        if "received_at" in str(node.get("Group Key"))
+    ]
+    assert groups and min(groups) < EVENTS / 10
