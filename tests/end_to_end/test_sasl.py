@@ -3,8 +3,9 @@
 import asyncio
 import io
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import self_signed
@@ -21,6 +22,21 @@ from streamapp.settings import load_settings
 from streamapp.topics import ensure_topics
 
 USER, PASSWORD = "moderation", "not-a-secret"
+TIMEOUT_S = 30
+
+
+@pytest.fixture(autouse=True)
+async def ended_connections() -> AsyncIterator[None]:
+    """Waits for the end of the connections that aiokafka has closed.
+
+    After a refusal it waits for none, and one that TLS has not ended by the end of the test's loop is told as
+    an unclosed transport, by whichever test collects garbage next.
+    """
+    yield
+    loop: Any = asyncio.get_running_loop()
+    async with asyncio.timeout(TIMEOUT_S):
+        while not all(transport.is_closing() for transport in loop._transports.values()):
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
