@@ -23,6 +23,7 @@ import uvloop
 from end_to_end import make_pictures, server_process
 from machine import machine_facts
 
+from streamapp.app import keep_what_is_loaded
 from streamapp.fetch.downloader import Downloader
 from streamapp.settings import load_settings
 
@@ -100,6 +101,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--in-flight", default="1,10,100,1000")
     arguments = parser.parse_args()
+    # As the worker does; for the plain client too.
+    keep_what_is_loaded()
     result: dict[str, Any] = {"benchmark": "download", "delay_ms": DELAY_S * 1000, "guarded": {}, "plain": {}}
     with tempfile.TemporaryDirectory() as folder:
         make_pictures(Path(folder))
