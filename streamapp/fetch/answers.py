@@ -72,13 +72,14 @@ def _check_headers(response: aiohttp.ClientResponse, max_bytes: int) -> None:
 
 
 async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    content = bytearray()
+    chunks, size_bytes = [], 0
     async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > max_bytes:
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
             raise _too_large(max_bytes)
-    tell(StepKind.BODY, "%d bytes", len(content))
-    return bytes(content)
+    tell(StepKind.BODY, "%d bytes", size_bytes)
+    return b"".join(chunks)
 
 
 def _too_large(max_bytes: int) -> FetchError:
