@@ -39,6 +39,9 @@ CLOSE_TIMEOUT_S = 2.0
 LINGER_MS = 5
 # Kafka's default for message.max.bytes: a record that came from the broker fits in again.
 MAX_RECORD_BYTES = 1_048_576
+# The rows for one partition that go out together, about 36. aiokafka's 16 kB hold nine: every further sender
+# then waits for them to leave, and all of them try again at once.
+MAX_BATCH_BYTES = 65_536
 
 
 class Publisher:
@@ -83,6 +86,7 @@ class Publisher:
         producer = AIOKafkaProducer(
             acks="all",
             linger_ms=LINGER_MS,
+            max_batch_size=MAX_BATCH_BYTES,
             request_timeout_ms=self._request_timeout_ms,
             max_request_size=MAX_RECORD_BYTES,
             **client_options(self._settings),
