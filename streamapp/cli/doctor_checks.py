@@ -102,6 +102,10 @@ def _distributions(requirements: Sequence[str]) -> list[str]:
 def check_broker(settings: Settings) -> tuple[Check, Check]:
     """The broker answers, and has the three topics; nothing is created."""
     # Imported here, so that a package that can't be imported is one failed check and no more.
+    remedy = (
+        "Start Kafka (`streamapp broker` for a trial), or set STREAMAPP_BROKERS and "
+        "STREAMAPP_SECURITY_PROTOCOL."
+    )
     try:
         from streamapp.topics import ensure_topics
 
@@ -112,15 +116,14 @@ def check_broker(settings: Settings) -> tuple[Check, Check]:
         topics = asyncio.run(find_topics())
     except TimeoutError:
         problem = f"{settings.brokers} did not answer within {BROKER_TIMEOUT_S:g} s."
+    except SettingsError as exc:
+        # It names the setting: there is a broker.
+        problem, remedy = str(exc), ""
     except Exception as exc:
         problem = str(exc) if isinstance(exc, StreamappError) else repr(exc)
     else:
         protocol = settings.security_protocol
         return Check("broker", State.OK, f"{settings.brokers} answers ({protocol})."), _check_topics(topics)
-    remedy = (
-        "Start Kafka (`streamapp broker` for a trial), or set STREAMAPP_BROKERS and "
-        "STREAMAPP_SECURITY_PROTOCOL."
-    )
     return (
         Check("broker", State.FAIL, problem, remedy),
         Check("topics", State.SKIPPED, "The broker does not answer."),

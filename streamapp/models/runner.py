@@ -172,7 +172,10 @@ class ModelRunner:
                 raise outcome.error or RuntimeError("An outcome without answer and error. This is a bug.")
             # 2. Finish on the CPU threads, so that the network's own thread goes on at once.
             finding = await self._finished(*outcome.answer)
-        except (BatchTimeoutError, BatcherClosedError, DeviceLostError):
+        except BatchTimeoutError as exc:
+            # The worker ends with this: say which of its networks it was.
+            raise BatchTimeoutError(f"{self.network.name} hangs: {exc}") from exc
+        except (BatcherClosedError, DeviceLostError):
             raise
         except Exception as exc:
             finding, error = None, as_model_error(exc)
@@ -184,7 +187,7 @@ class ModelRunner:
             async with asyncio.timeout(self._timeout_s):
                 findings = await asyncio.shield(finishing)
         except TimeoutError as exc:
-            overdue = f"{self.network.name} did not finish a batch in {self._timeout_s} s."
+            overdue = f"What a batch found was not finished in {self._timeout_s} s."
             raise BatchTimeoutError(overdue) from exc
         if isinstance(findings[position], Exception):
             raise findings[position]

@@ -160,6 +160,7 @@ def test_a_ca_file_that_is_missing_is_a_failed_broker_check() -> None:
     )
     assert check.state is State.FAIL
     assert "gone.pem" in check.detail
+    assert "Start Kafka" not in check.remedy
     assert topics.state is State.SKIPPED
 
 

@@ -145,7 +145,7 @@ async def test_a_model_that_hangs_is_raised_so_that_the_worker_ends(cpu: ThreadP
     model = HangingModel()
     try:
         async with ensemble_of(cpu, model, timeout_s=0.05) as ensemble:
-            with pytest.raises(BatchTimeoutError):
+            with pytest.raises(BatchTimeoutError, match=f"{model.name} hangs: A batch of 1 did"):
                 await look(ensemble, 1)
     finally:
         model.release.set()
