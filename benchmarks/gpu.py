@@ -30,7 +30,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the worker, and before torch is imported
 
 import cv2
-from gpu_device import device_facts, memory, turns
+from gpu_device import device_facts, memory, reset_peak, turns
 from gpu_equality import HAND_SIDES_PX, compare_embeddings, compare_hand_network, compare_nudenet
 from gpu_failures import failures
 from gpu_stage import Make, stage_rates
@@ -95,8 +95,9 @@ def main() -> int:
         _measure_embedders(run, "tiny", None)
         weights = write_random_clip(run.folder, options.clip_model)
         embedders = _measure_embedders(run, options.clip_model, weights)
-        auto = _embedder(run, options.clip_model, weights, "auto", options.device)
-        _load(run, options.clip_model, auto, kind="auto")
+        if run.has_time_for("auto"):
+            auto = _embedder(run, options.clip_model, weights, "auto", options.device)
+            _load(run, options.clip_model, auto, kind="auto")
         if options.device != "cpu" and not options.quick and run.has_time_for("no_room, lost"):
             for line in failures(options.device, options.clip_model, weights):
                 run.emit(**line)
@@ -227,6 +228,7 @@ def _emit_equality(run: Run, model: str, network: AnyNetwork, compared: Mapping[
 def _measure(run: Run, model: str, network: AnyNetwork) -> None:
     info = network.heads[0].info
     for size in run.options.batches:
+        reset_peak(run.options.device)
         batch = list(islice(cycle(run.frames), size))
         prepared = [network.prepare(frame) for frame in batch]
         infer_per_s = _rate(lambda p=prepared: network.infer(p), size, run.options.seconds)

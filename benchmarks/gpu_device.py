@@ -41,14 +41,20 @@ def _installed(packages: Sequence[str]) -> Iterator[str]:
             yield package
 
 
+def reset_peak(device: str) -> None:
+    """Begin the peak of `memory` anew."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def memory(device: str) -> dict[str, int]:
-    """MB in use on the whole GPU, and the most that torch has held of it; nothing for a CPU."""
+    """MB in use on the whole GPU, and the most that torch has used of it; nothing for a CPU."""
     if device == "cpu":
         return {}
     free, total = torch.cuda.mem_get_info(device)
     return {
         "device_mb": round((total - free) / 2**20),
-        "torch_peak_mb": round(torch.cuda.max_memory_reserved(device) / 2**20),
+        "torch_peak_mb": round(torch.cuda.max_memory_allocated(device) / 2**20),
     }
 
 

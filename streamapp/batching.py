@@ -61,7 +61,7 @@ class MicroBatcher(Generic[Item, Answer]):
     2. The batch closes when the largest size is reached, or when its oldest item has waited `max_wait_s`.
     3. Of what waits then, the largest allowed size runs at once; the rest leads the next batch.
     4. A run that raises is repeated in halves until the culprit stands alone; only it gets the error.
-       DeviceLostError is every item's, and nothing is repeated.
+       DeviceLostError is every item's that has no outcome yet, and nothing is run any more.
 
     Attributes:
         queue_s: how long items waited for the start of their batch.
@@ -99,6 +99,7 @@ class MicroBatcher(Generic[Item, Answer]):
         self._former: asyncio.Task[None] | None = None
         self._is_closing = False
         self._is_hung = False
+        self._lost: DeviceLostError | None = None
         self.queue_s = Histogram()
 
     async def __aenter__(self) -> Self:
@@ -202,6 +203,9 @@ class MicroBatcher(Generic[Item, Answer]):
                     entry.future.set_exception(BatcherClosedError("The batch was given up."))
 
     async def _run_or_split(self, batch: list[_Entry[Item, Answer]], started_at: float) -> None:
+        if self._lost is not None:
+            self._resolve(batch, [None] * len(batch), self._lost, started_at)
+            return
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
                 answers = await self._run([entry.item for entry in batch])
@@ -212,7 +216,10 @@ class MicroBatcher(Generic[Item, Answer]):
                 self._is_hung = True
                 overdue = f"A batch of {len(batch)} did not come back in {self._timeout_s} s."
                 self._resolve(batch, [None] * len(batch), BatchTimeoutError(overdue), started_at)
-            elif len(batch) == 1 or isinstance(exc, DeviceLostError):
+            elif isinstance(exc, DeviceLostError):
+                self._lost = exc
+                self._resolve(batch, [None] * len(batch), exc, started_at)
+            elif len(batch) == 1:
                 self._resolve(batch, [None] * len(batch), exc, started_at)
             else:
                 for part in self._halves(batch):

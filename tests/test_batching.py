@@ -163,19 +163,21 @@ async def test_a_batch_that_hangs_gives_its_items_a_timeout() -> None:
     assert isinstance(outcome.error, BatchTimeoutError)
 
 
-async def test_a_lost_device_is_every_items_error_and_nothing_is_repeated() -> None:
+async def test_a_lost_device_is_the_error_of_every_item_that_is_left_and_nothing_more_is_run() -> None:
     runs = []
 
     async def lost(batch: list[int]) -> list[int]:
         runs.append(batch)
-        raise DeviceLostError
+        # As a network's lane does: the device is told from the picture where one is alone.
+        raise DeviceLostError if len(batch) == 1 else RuntimeError("CUDA error")
 
     async with MicroBatcher(
         lost, sizes=(1, 2, 4), max_wait_s=FOREVER_S, max_queued=9, timeout_s=FOREVER_S
     ) as batch:
         outcomes = await submit_all(batch, [1, 2, 3, 4])
+        outcomes += await submit_all(batch, [5, 6, 7, 8])
 
-    assert runs == [[1, 2, 3, 4]]
+    assert runs == [[1, 2, 3, 4], [1, 2], [1]]
     assert all(isinstance(outcome.error, DeviceLostError) for outcome in outcomes)
 
 

@@ -40,7 +40,7 @@ LINGER_MS = 5
 # Kafka's default for message.max.bytes: a record that came from the broker fits in again.
 MAX_RECORD_BYTES = 1_048_576
 # The rows for one partition that go out together, about 36. aiokafka's 16 kB hold nine: every further sender
-# then waits for them to leave, and all of them try again at once.
+# then waits for them to leave, and all of them try again at once. A topic's max.message.bytes limits these.
 MAX_BATCH_BYTES = 65_536
 
 

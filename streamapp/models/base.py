@@ -128,7 +128,10 @@ class Network(ABC, Generic[Prepared, Raw, Finding]):
             self.infer([black] * size)
 
     def try_out(self) -> None:
-        """Run a black frame on this thread; raises where the network is of no use any more."""
+        """Run a black frame on this thread; raises where the network is of no use any more.
+
+        A network with a `warm_up` of its own, because it can't do a black frame, has one of these, too.
+        """
         self.infer([self.prepare(_black_frame())])
 
     @abstractmethod

@@ -1,8 +1,10 @@
 """What NVIDIA's driver says, asked without torch or onnxruntime."""
 
 import ctypes
+from functools import cache
 
 
+@cache
 def device_count() -> int:
     """The CUDA devices that this process may use; 0 where there is no driver, or none that works."""
     try:

@@ -131,11 +131,16 @@ def _try_out(network: AnyNetwork, failure: Exception) -> None:
         ) from exc
 
 
-def _let_go(exc: BaseException | None) -> None:
+def _let_go(exc: BaseException) -> None:
     """Clear the variables of the calls that an error came through, which its traceback keeps alive.
 
     Of a batch that had no room on the device these are the tensors that fill it: its halves need the room.
     """
-    while exc is not None:
-        traceback.clear_frames(exc.__traceback__)
-        exc = exc.__cause__ or exc.__context__
+    left, seen = [exc], set[int]()
+    while left:
+        error = left.pop()
+        # An error may be its own cause.
+        if id(error) not in seen:
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            left += [behind for behind in (error.__cause__, error.__context__) if behind is not None]

@@ -160,6 +160,10 @@ class MiddleFinger(Model[PreparedFrame, RawHands, MiddleFingerFinding]):
         for size in self.batch_sizes:
             self._loaded().warm_up(size)
 
+    def try_out(self) -> None:
+        """Run both networks once: in a black frame there is no palm, so the second would not run."""
+        self._loaded().warm_up(1)
+
     def prepare(self, frame: Frame) -> PreparedFrame:
         """Scale the frame to the palm network's input."""
         return prepare_frame(frame)

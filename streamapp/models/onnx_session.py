@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +106,11 @@ def chosen_device(setting: str) -> str:
     return "cuda:0" if setting == "cuda" else setting
 
 
-@cache
 def _is_device_there() -> bool:
-    """Whether there is a CUDA device. Asked where onnxruntime is for CUDA: without one it warns, once."""
+    """Whether there is a CUDA device. Asked where onnxruntime is for CUDA: without one it warns.
+
+    It warns each time, for the first is before the logs are set up.
+    """
     if device_count() > 0:
         return True
     logger.warning("This onnxruntime is built for CUDA, but there is no CUDA device: it runs on the CPU.")

@@ -1,7 +1,7 @@
 """Which models there are: name in the settings → how one is built. A new one: docs/add-a-model.md."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from importlib import import_module
 
@@ -36,40 +36,47 @@ def model_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:
                 f"The policy {policy.version} does not name {name}: "
                 f"add `{name}: {{mode: shadow}}` to its models."
             )
-    store = Store(settings)
-    known: dict[str, Callable[[], ModelSpec]] = {
-        "nudenet": lambda: ModelSpec(
-            make=lambda: NudeNet(
-                weights=settings.nudenet_weights,
-                channel_order=settings.nudenet_channel_order,
-                threads=settings.nudenet_threads,
-                policy=policy.nudenet,
-                device=chosen_device(settings.nudenet_device),
-            ),
-            instances=settings.nudenet_instances,
-            max_queued=settings.nudenet_queue,
-        ),
-        "mfd": lambda: ModelSpec(
-            make=lambda: MiddleFinger(
-                palm=lambda: store.locate(PALM),
-                landmark=lambda: store.locate(LANDMARK),
-                threads=settings.mfd_threads,
-                threshold=policy.threshold("mfd"),
-                device=chosen_device(settings.mfd_device),
-            ),
-            instances=settings.mfd_instances,
-            max_queued=settings.mfd_queue,
-        ),
-    }
+    known = {"nudenet": _nudenet_spec, "mfd": _mfd_spec}
     specs: dict[str, ModelSpec] = {}
     for name in settings.models:
         if name in known:
-            specs[name] = known[name]()
+            specs[name] = known[name](settings, policy)
         elif name in EMBEDDING_HEADS:
             specs |= _embedder_specs(settings, policy)
         else:
             specs[name] = _added_spec(name, settings, policy)
     return specs
+
+
+def _nudenet_spec(settings: Settings, policy: Policy) -> ModelSpec:
+    device = chosen_device(settings.nudenet_device)
+    return ModelSpec(
+        make=lambda: NudeNet(
+            weights=settings.nudenet_weights,
+            channel_order=settings.nudenet_channel_order,
+            threads=settings.nudenet_threads,
+            policy=policy.nudenet,
+            device=device,
+        ),
+        instances=settings.nudenet_instances,
+        max_queued=settings.nudenet_queue,
+    )
+
+
+def _mfd_spec(settings: Settings, policy: Policy) -> ModelSpec:
+    device = chosen_device(settings.mfd_device)
+    store = Store(settings)
+    return ModelSpec(
+        make=lambda: MiddleFinger(
+            palm=lambda: store.locate(PALM),
+            landmark=lambda: store.locate(LANDMARK),
+            threads=settings.mfd_threads,
+            threshold=policy.threshold("mfd"),
+            device=device,
+        ),
+        instances=settings.mfd_instances,
+        max_queued=settings.mfd_queue,
+    )
 
 
 def _embedder_specs(settings: Settings, policy: Policy) -> dict[str, ModelSpec]:

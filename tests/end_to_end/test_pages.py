@@ -225,15 +225,20 @@ async def test_ready_follows_the_broker_and_live_does_not(
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
+    ("body", "timeout_s", "code"),
     [
-        ("time.sleep(3600)", Exit.HUNG),
-        ("raise RuntimeError('CUDA error: an illegal memory access was encountered')", Exit.DEVICE_LOST),
+        ("time.sleep(3600)", "1", Exit.HUNG),
+        ("raise RuntimeError('CUDA error: illegal memory access')", "60", Exit.DEVICE_LOST),
     ],
     ids=["hangs", "fails on everything"],
 )
 async def test_a_worker_whose_model_is_of_no_use_any_more_ends_with_its_code_and_loses_nothing(
-    kafka_variables: dict[str, str], kafka_settings: Settings, tmp_path: Path, body: str, code: Exit
+    kafka_variables: dict[str, str],
+    kafka_settings: Settings,
+    tmp_path: Path,
+    body: str,
+    timeout_s: str,
+    code: Exit,
 ) -> None:
     await ensure_topics(kafka_settings)
     broken = tmp_path / "broken"
@@ -242,7 +247,7 @@ async def test_a_worker_whose_model_is_of_no_use_any_more_ends_with_its_code_and
         kafka_variables
         | broken_model(broken, body)
         | {
-            "STREAMAPP_MODEL_TIMEOUT_S": "1",
+            "STREAMAPP_MODEL_TIMEOUT_S": timeout_s,
             "STREAMAPP_DRAIN_TIMEOUT_S": "5",
             "STREAMAPP_LOG_FORMAT": "json",
         }

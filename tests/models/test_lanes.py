@@ -147,3 +147,16 @@ async def test_what_a_failed_batch_held_is_free_before_its_halves_are_tried() ->
 
     assert raised.value.__traceback__ is not None, "the error is alive, as it is while the batcher repeats"
     assert [held() for held in model.activations] == [None]
+
+
+async def test_an_error_that_is_its_own_cause_is_raised_as_any_other() -> None:
+    class CircularModel(BrightnessModel):
+        def infer(self, batch: Sequence[int]) -> Sequence[int]:
+            if batch != [13]:
+                return super().infer(batch)
+            error = RuntimeError("round and round")
+            raise error from error
+
+    async with lanes_of(CircularModel()) as lanes, asyncio.timeout(20):
+        with pytest.raises(RuntimeError, match="round and round"):
+            await lanes.infer([13])

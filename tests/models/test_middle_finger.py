@@ -89,6 +89,16 @@ def test_a_middle_finger_is_found_where_it_is(model: MiddleFinger) -> None:
     assert 270 < left + width < 340 and 300 < top + height < 420
 
 
+def test_a_black_frame_tries_both_networks(model: MiddleFinger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(inputs: Sequence[Tensor]) -> list[Tensor]:
+        raise RuntimeError("no room for hands")
+
+    model.try_out()
+    monkeypatch.setattr(model._loaded(), "_landmark", fails)
+    with pytest.raises(RuntimeError, match="no room for hands"):
+        model.try_out()
+
+
 def test_a_mirrored_picture_scores_nearly_the_same(model: MiddleFinger) -> None:
     drawn = middle_finger_picture()
     assert look(model, drawn[:, ::-1]).score == pytest.approx(look(model, drawn).score, abs=0.1)
