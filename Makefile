@@ -44,7 +44,7 @@ fuzz: setup ## 20,000 damaged files through the decoder processes; one JSON line
 chaos: setup ## Kill, stop and starve workers and the broker on real Kafka, about an hour; build/chaos.json
 	PYTHONPATH=tests:tests/end_to_end $(BIN)/python -m chaos
 
-bench: setup ## Measure: records, stream engine, models, end to end; one JSON line each
+bench: setup ## Measure: records, stream engine, models, end to end, warehouse; one JSON line each
 	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/nudenet_stages.py
 	$(BIN)/python benchmarks/stream.py
@@ -58,8 +58,8 @@ bench: setup ## Measure: records, stream engine, models, end to end; one JSON li
 	$(BIN)/python benchmarks/head_of_line.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/end_to_end.py
-	PYTHONPATH=tests $(BIN)/python benchmarks/warehouse_views.py
 	$(BIN)/python benchmarks/end_to_end.py --models nudenet,mfd,clip,coop --events 240
+	PYTHONPATH=tests $(BIN)/python benchmarks/warehouse_views.py
 
 tiny-clip: setup ## Train the tiny CLIP anew (npm, about an hour on 2 cores)
 	$(BIN)/pip install --disable-pip-version-check resvg_py

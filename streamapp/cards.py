@@ -24,9 +24,9 @@ def tabs(texts: Mapping[str, str], cards: Sequence[str]) -> str:
         texts: kind → what its tab says.
         cards: the kind of each card.
     """
-    tabs = [_tab("all", "everything", "", len(cards), is_checked=True)]
-    tabs += [_tab(f"only-{kind}", text, kind, cards.count(kind)) for kind, text in texts.items()]
-    return "\n".join(tabs)
+    found = [_tab("all", "everything", "", len(cards), is_checked=True)]
+    found += [_tab(f"only-{kind}", text, kind, cards.count(kind)) for kind, text in texts.items()]
+    return "\n".join(found)
 
 
 def _tab(name: str, text: str, kind: str, count: int, *, is_checked: bool = False) -> str:

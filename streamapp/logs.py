@@ -56,11 +56,12 @@ class RepeatFilter(logging.Filter):
 
 
 class PlainErrorFilter(logging.Filter):
-    """Leaves the traceback of an error of ours out: its text says all, and fifty lines would bury it."""
+    """Leaves the traceback of an error of ours to DEBUG: its text says all, and fifty lines would bury it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record through."""
-        if record.exc_info and isinstance(record.exc_info[1], StreamappError):
+        is_wanted = logging.getLogger().isEnabledFor(logging.DEBUG)
+        if record.exc_info and isinstance(record.exc_info[1], StreamappError) and not is_wanted:
             record.exc_info = record.exc_text = None
         return True
 

@@ -1,5 +1,6 @@
 """The worker's pages for those who run it: /live, /ready and /metrics."""
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,12 @@ async def open_pages(app: "Worker") -> None:
 
 def _try_port(host: str, port: int) -> None:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    socket.create_server(address[:2], family=family).close()
+    try:
+        socket.create_server(address[:2], family=family).close()
+    except OSError as exc:
+        # The server leaves out a family that the machine lacks.
+        if exc.errno != errno.EAFNOSUPPORT:
+            raise
 
 
 def _answer(page: Any, conditions: Conditions) -> Any:

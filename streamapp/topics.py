@@ -111,7 +111,7 @@ async def wait_for_topics(settings: Settings, *, every_s: float, refused_for_s: 
 
     Raises:
         BrokerError: it answers, and lacks some.
-        SettingsError: it refuses the login.
+        SettingsError: it refuses the login or the client certificate.
     """
     began_s = time.monotonic()
     told_s: float | None = None

@@ -48,7 +48,7 @@ def test_every_colour_that_a_page_names_is_one_that_it_sets(name: str, tmp_path:
         report.write_report(path, [], "no events")
     else:
         comparison.write_report(path, comparison.compare(comparison.match_files(rows, rows)))
-    style = path.read_text("utf-8").split("</style>")[0]
+    css = path.read_text("utf-8").split("</style>")[0]
 
     # A picture sets its ratio itself.
-    assert set(re.findall(r"var\(--(\w+)\)", style)) - {"ratio"} <= set(re.findall(r"--(\w+): ", style))
+    assert set(re.findall(r"var\(--(\w+)\)", css)) - {"ratio"} <= set(re.findall(r"--(\w+): ", css))

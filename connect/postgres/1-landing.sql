@@ -9,6 +9,9 @@
 
 begin;
 
+-- Whoever reads or loads waits behind this script while it waits: it rather ends, and is run again.
+set local lock_timeout = '30s';
+
 create table if not exists landing (
     __connect_topic text not null,
     __connect_partition int not null,

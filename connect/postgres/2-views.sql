@@ -6,6 +6,9 @@
 
 begin;
 
+-- Whoever reads or loads waits behind this script while it waits: it rather ends, and is run again.
+set local lock_timeout = '30s';
+
 -- The table as Snowflake has it: the row's 12 keys and where its record stands.
 create or replace view ds_content_moderation_tagging_1st_layer as
 select

@@ -45,7 +45,7 @@ async def watch_membership(
         BrokerError: the broker keeps the worker out of its group; or lacks a topic; or the group's
             coordinator answers others and stays out of the worker's reach, as when all brokers have new
             addresses, for which aiokafka never asks the bootstrap servers again.
-        SettingsError: the broker refuses the login.
+        SettingsError: the broker refuses the login or the client certificate.
     """
     looks, answers = 0, 0
     while True:

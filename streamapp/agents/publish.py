@@ -120,7 +120,7 @@ class Publisher:
 
         Raises:
             BrokerError: the broker refuses it, lacks the topic, or is out of reach while it answers others.
-            SettingsError: the broker refuses the login.
+            SettingsError: the broker refuses the login or the client certificate.
         """
         try:
             await self._send(self._settings.results_topic, row.UID.encode(), row.to_json(), [])
@@ -145,7 +145,7 @@ class Publisher:
 
         Raises:
             BrokerError: the broker refuses it, lacks the topic, or is out of reach while it answers others.
-            SettingsError: the broker refuses the login.
+            SettingsError: the broker refuses the login or the client certificate.
         """
         topic = self._settings.dead_letter_topic
         why = dead_letter_headers(position, reason, message)
@@ -197,7 +197,7 @@ class Publisher:
 
         Raises:
             BrokerError: it answers, and lacks a topic, or has been out of this producer's reach for long.
-            SettingsError: it refuses the login.
+            SettingsError: it refuses the login or the client certificate.
         """
         failed_s = time.monotonic()
         async with self._asking:

@@ -97,7 +97,7 @@ class Backfill:
 
         Raises:
             BrokerError: the broker stopped answering, refuses a row, or lost what was to be read.
-            SettingsError: the broker refuses the login.
+            SettingsError: the broker refuses the login or the client certificate.
             BatchTimeoutError: a model hangs; the process must end.
         """
         try:

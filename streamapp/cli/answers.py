@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,9 +40,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Row], console: Console) -
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
-    """Of each column the longest of its texts, its name among them, in characters."""
+    """Of each column the widest of its texts, its name among them, in a terminal's cells."""
     return [
-        max(len(text) for text in (name, *(_cell(row[index]) for row in rows)))
+        max(cell_len(text) for text in (name, *(_cell(row[index]) for row in rows)))
         for index, name in enumerate(columns)
     ]
 
@@ -49,7 +50,7 @@ def _widths(columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
 def _fits(columns: Sequence[str], widths: Sequence[int], width: int) -> bool:
     """Whether a table breaks no name, and texts of wide columns alone, which share what the others leave."""
     wide = [name for name, one in zip(columns, widths, strict=True) if one > _NARROW]
-    share = max((_SHORTEST_LINE, *map(len, wide)))
+    share = max((_SHORTEST_LINE, *map(cell_len, wide)))
     return 1 + sum(3 + (one if one <= _NARROW else share) for one in widths) <= width
 
 

@@ -249,7 +249,7 @@ async def _work(
         try:
             await backfill.run()
         except (BatchTimeoutError, DeviceLostError) as exc:
-            _end_with_lost_model(exc)
+            _end_with_lost_model(exc, _command_to_go_on(plan, rate_per_s))
         seconds = time.monotonic() - started_s
     show_end(console, plan.run, backfill, seconds)
     return 0 if backfill.is_complete else 128 + signals[0]
@@ -259,7 +259,9 @@ async def _work(
 def log_above_bar() -> Iterator[None]:
     """Let the log's lines on a terminal push the bar down: through the stderr that rich has put in place."""
     handlers = [one for one in logging.root.handlers if isinstance(one, logging.StreamHandler)]
-    before = [(one, one.setStream(sys.stderr)) for one in handlers if sys.stderr.isatty()]
+    before = [(one, one.stream) for one in handlers] if sys.stderr.isatty() else []
+    for handler, _ in before:
+        handler.setStream(sys.stderr)
     try:
         yield
     finally:
@@ -290,8 +292,8 @@ def _signals_to(backfill: Backfill, console: Console) -> Iterator[list[int]]:
             loop.remove_signal_handler(number)
 
 
-def _end_with_lost_model(error: Exception) -> NoReturn:
+def _end_with_lost_model(error: Exception, go_on: str) -> NoReturn:
     """End the process: Python would wait for a hung model's thread for ever. What is done is committed."""
-    click.echo(f"streamapp: {error} Nothing is lost; go on with the run.", err=True)
+    click.echo(f"streamapp: {error} Nothing is lost; this goes on with it: {go_on}", err=True)
     sys.stdout.flush()
     os._exit(1)

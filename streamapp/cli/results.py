@@ -132,8 +132,9 @@ async def _rows(reader: ResultsReader, look: _Look) -> AsyncGenerator[PublishedR
 def _print_table(rows: list[ResultRow], look: _Look, looked_at: int, console: Console) -> None:
     if rows:
         console.print(row_table(rows))
-    chosen = f" Chosen from {looked_at} rows." if look.is_choosing and looked_at else ""
-    older = " --since or --all looks at older ones." if chosen and looked_at == look.last else ""
+    rows_there = f"{looked_at} row{'' if looked_at == 1 else 's'}"
+    chosen = f" Chosen from {rows_there}." if look.is_choosing and looked_at else ""
+    older = " A larger --last, or --all, looks at older ones." if chosen and looked_at == look.last else ""
     click.echo(f"{summary(rows, 'row')}{chosen}{older}")
 
 

@@ -21,7 +21,7 @@ Examples:
 def command(faust_options: tuple[str, ...]) -> None:
     """Moderate the pictures of events until SIGTERM or Ctrl-C.
 
-    The same as `faust -A streamapp.worker worker`; FAUST_OPTIONS go on to it.
+    The same as `faust --quiet -A streamapp.worker worker`; FAUST_OPTIONS go on to it.
     """
     faust = [sys.executable, "-m", "faust", "--quiet", "--app", "streamapp.worker", "worker", *faust_options]
     # Replaced, not started: signals and the exit code are then the worker's own.

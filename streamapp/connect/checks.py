@@ -1,4 +1,4 @@
-"""What is wrong with a connector's config: Connect's own findings, and two that it does not make."""
+"""What is wrong with a connector's config: Connect's own findings, and three that it does not make."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -117,8 +117,8 @@ def _frames(result: CaseResult) -> list[str]:
             alt += f", frame {number + 1}"
             time = f'<span class="time">{float(frame["time_s"]):.1f} s</span>'
         picture = f'<img src="{url}" alt="{escape(alt)}">'
-        style = f"--ratio: {size_px[0]} / {size_px[1]}"
-        html.append(f'<div class="frame" style="{style}">{picture}{boxes}{time}</div>')
+        ratio = f"--ratio: {size_px[0]} / {size_px[1]}"
+        html.append(f'<div class="frame" style="{ratio}">{picture}{boxes}{time}</div>')
     return html
 
 
@@ -137,8 +137,8 @@ def _box(detection: Mapping[str, Any], size_px: tuple[int, int]) -> str:
     kind = "box" + (" unsafe" if label.endswith("_EXPOSED") else "")
     kind += (" inside" if top < 8 else "") + (" right" if left > 55 else "")
     text = f"{label.replace('_', ' ').lower()} {float(detection['score']):.2f}"
-    style = f"left:{left:.2f}%;top:{top:.2f}%;width:{across:.2f}%;height:{down:.2f}%"
-    return f'<div class="{kind}" style="{style}"><span>{escape(text)}</span></div>'
+    place = f"left:{left:.2f}%;top:{top:.2f}%;width:{across:.2f}%;height:{down:.2f}%"
+    return f'<div class="{kind}" style="{place}"><span>{escape(text)}</span></div>'
 
 
 def _thumbnail_url(pixels: Pixels) -> str:

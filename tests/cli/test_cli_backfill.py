@@ -344,3 +344,14 @@ def test_the_log_goes_through_what_keeps_it_from_the_bar_on_a_terminal(
     during, after = (beside_the_bar, stderr) if kind is Terminal else (stderr, stderr)
     assert "while the bar is there\n" in during.getvalue()
     assert "afterwards\n" in after.getvalue()
+
+
+def test_the_log_keeps_its_stream_where_rich_has_put_none_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Terminal()
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stderr)])
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with log_above_bar():
+        pass
+    logging.getLogger("streamapp").warning("afterwards")
+
+    assert "afterwards\n" in stderr.getvalue()

@@ -100,7 +100,7 @@ async def test_pictures_on_which_a_model_raised_are_found_among_many(
     shown, shown_of_30 = await results("--status", "4"), await results("--status", "4", "--last", "30")
     assert shown.splitlines()[-1] == "1 row, 1 to be moderated. Chosen from 31 rows."
     assert shown_of_30 == (
-        "0 rows, 0 to be moderated. Chosen from 30 rows. --since or --all looks at older ones.\n"
+        "0 rows, 0 to be moderated. Chosen from 30 rows. A larger --last, or --all, looks at older ones.\n"
     )
 
 

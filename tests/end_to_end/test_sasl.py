@@ -22,7 +22,8 @@ from streamapp.settings import load_settings
 from streamapp.topics import ensure_topics
 
 USER, PASSWORD = "moderation", "not-a-secret"
-TIMEOUT_S = 30
+# Above the 30 s that asyncio gives a peer to end TLS.
+TIMEOUT_S = 60
 
 
 @pytest.fixture(autouse=True)

@@ -108,8 +108,9 @@ async def answering_raw(answer: Answer) -> AsyncIterator[int]:
             writer.transport.abort()
         for task in tasks:
             task.cancel()
-        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
         await server.wait_closed()
+        assert not [one for one in ended if isinstance(one, Exception)]
 
 
 @asynccontextmanager

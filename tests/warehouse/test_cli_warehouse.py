@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from cli.command_process import Command, Ended
+from rich.console import Console
 from warehouse.postgres_cluster import PostgresCluster
 
+from streamapp.cli.answers import print_table
 from streamapp.settings import Settings
 from streamapp.topics import ensure_topics
 
@@ -89,6 +91,16 @@ async def test_a_table_whose_names_would_break_is_a_list(
 
     assert ("row 1\n" in output) is is_list
     assert {"result_topic", "result_partition", "result_offset"} <= set(output.split())
+
+
+def test_texts_that_take_two_cells_a_character_cut_no_others() -> None:
+    row = ("1234567890123456", "用户名" * 5, "用户名" * 5, "用户名" * 5, "not_found", "403 abc def")
+    columns = ["uid", "username", "second", "third", "reason", "status"]
+    said = io.StringIO()
+    print_table(columns, [row], Console(file=said, width=100))
+
+    assert all(text in said.getvalue() for text in ("1234567890123456", "not_found", "403 abc def"))
+    assert said.getvalue().count("用") == 15
 
 
 async def test_a_limit_cancels_the_rest(warehouse_command: Command) -> None:

@@ -115,7 +115,7 @@ def many(postgres_cluster: PostgresCluster) -> Iterator[psycopg.Connection]:
         connection.execute(
             "insert into landing (__connect_topic, __connect_partition, __connect_offset, doc)"
             " select 'results', 0, n, convert_to(jsonb_set(%s::jsonb || jsonb_build_object('UID', n::text,"
-            " 'MESSAGE_RECEIVE_TIME', timestamp '2026-11-20' + n * interval '3 minutes'),"
+            " 'MESSAGE_RECEIVE_TIME', timestamp '2022-06-20' + n * interval '3 minutes'),"
             " '{MODEL_ATTRIBUTES,PROVENANCE,source,offset}', to_jsonb(n))::text, 'UTF8')"
             " from generate_series(1, %s) as n",
             (row, EVENTS),
