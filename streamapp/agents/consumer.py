@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as faust_aiokafka
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,37 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._with_outcome: set[tuple[Any, int]] = set()
+        self._seeks = 0
         self.last_commit_at = time.time()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Seek all partitions to where they are committed, and note that it was done."""
+        await super().perform_seek()
+        self._seeks += 1
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        """Fetch records; none of a fetch that a rebalance came into the midst of.
+
+        Faust starts to read where a partition is committed, but takes what such a fetch still brings: records
+        from further on. It holds those before them for a gap in the topic, acks them, and drops them when
+        they come: a chaos round lost 63 events by it (0.15.3).
+        """
+        seeks = self._seeks
+        records = await super()._getmany(active_partitions, timeout)
+        if seeks == self._seeks or not records:
+            return records
+        # It may have taken records from the right place as well. None is on its way through the worker yet.
+        while not self.should_stop:
+            try:
+                await self.perform_seek()
+                break
+            except (KafkaError, TimeoutError) as exc:
+                logger.warning("The partitions can't be sought where they are committed: %r. Again.", exc)
+                await asyncio.sleep(COMMIT_RETRY_S)
+        return {}
 
     def permit_ack(self, message: Any) -> None:
         """Note that the broker has the message's outcome: only then an ack of it counts."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from source_events import Message
 
@@ -23,6 +24,7 @@ class UnconnectedConsumer(BoundedConsumer):
         self.messages = [Message(0), Message(1)]
         self._unacked_messages = set(self.messages)
         self._with_outcome = set()
+        self._seeks = 0
         self.calls: list[str] = []
 
     async def commit(self, *_: Any, **__: Any) -> bool:
@@ -219,3 +221,30 @@ async def test_the_consumers_thread_ends_although_a_fetch_waited_for_its_next_tr
     await thread.on_thread_stop()
 
     assert thread._consumer._client.is_closed
+
+
+@pytest.mark.parametrize("is_stale", [True, False])
+async def test_records_of_a_fetch_that_a_rebalance_came_into_are_fetched_again(
+    monkeypatch: pytest.MonkeyPatch, is_stale: bool
+) -> None:
+    consumer = UnconnectedConsumer()
+    monkeypatch.setattr(BoundedConsumer, "should_stop", False)
+
+    async def seek_as_faust_does(self: Any) -> None:
+        consumer.calls.append("seek")
+        if consumer.calls == ["seek", "seek"]:
+            raise KafkaConnectionError
+
+    async def fetch(self: Any, *_: Any) -> dict[str, list[int]]:
+        if is_stale:
+            # What the rebalance does meanwhile.
+            await consumer.perform_seek()
+        return {"events": [71]}
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "perform_seek", seek_as_faust_does)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "_getmany", fetch)
+    records = await asyncio.wait_for(consumer._getmany(None, 1.0), 20)
+
+    assert records == ({} if is_stale else {"events": [71]})
+    # Once by the rebalance; once in vain, and once more, after the fetch.
+    assert consumer.calls == (["seek"] * 3 if is_stale else [])
