@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 from machine import machine_facts
 from warehouse.landed_rows import EVENTS_TOPIC, RESULTS_TOPIC, Row, edited, engine_rows, received
-from warehouse.landing import INSERT
+from warehouse.landing import INSERT, VIEWS_OVER_EVENTS
 from warehouse.postgres_cluster import SQL, PostgresCluster, run_scripts
 
 TURNS = 5
@@ -41,16 +41,8 @@ CATEGORIES = (
 )
 SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
 COPY = "copy landing (__connect_topic, __connect_partition, __connect_offset, doc) from stdin"
-VIEWS = (
-    "to_be_moderated_today",
-    "events_by_country_and_category",
-    "model_disagreement",
-    "status_counts_per_hour",
-    "duplicate_rows",
-    "latency_percentiles",
-)
 # Of docs/analyst.md.
-QUERIES = {view: f"select * from {view}" for view in VIEWS} | {
+QUERIES = {view: f"select * from {view}" for view in VIEWS_OVER_EVENTS} | {
     "all_events": "select count(*) from moderation_events",
     "one_user": "select * from moderation_events where uid = '4711'",
     "why_models_could_not_look": "select reason, reason_sentence, count(*) from moderation_events"

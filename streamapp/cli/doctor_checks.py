@@ -101,11 +101,11 @@ def _distributions(requirements: Sequence[str]) -> list[str]:
 
 def check_broker(settings: Settings) -> tuple[Check, Check]:
     """The broker answers, and has the three topics; nothing is created."""
-    # Imported here, so that a package that can't be imported is one failed check and no more.
     remedy = (
         "Start Kafka (`streamapp broker` for a trial), or set STREAMAPP_BROKERS and "
         "STREAMAPP_SECURITY_PROTOCOL."
     )
+    # Imported here, so that a package that can't be imported is one failed check and no more.
     try:
         from streamapp.topics import ensure_topics
 

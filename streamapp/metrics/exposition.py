@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from streamapp.health import Conditions
 from streamapp.metrics.metric import WorkerParts
-from streamapp.metrics.table import METRICS
+from streamapp.metrics.table import METRICS, READY, condition_samples
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -23,7 +22,13 @@ def exposition(parts: WorkerParts | None, conditions: Conditions) -> bytes:
         conditions: what must hold for it to be ready.
     """
     registry = CollectorRegistry()
-    registry.register(_StartCollector(conditions) if parts is None else _WorkerCollector(parts))
+    # One that waits for its broker at the start must raise the alert, too.
+    families = (
+        [READY.family_of(condition_samples(conditions))]
+        if parts is None
+        else [metric.family(parts) for metric in METRICS]
+    )
+    registry.register(_Families(families))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
@@ -37,23 +42,9 @@ def markdown_table() -> str:
     return "\n".join(lines)
 
 
-class _StartCollector(Collector):
-    """Of a worker that is not up yet: one that waits for its broker must raise the alert, too."""
-
-    def __init__(self, conditions: Conditions) -> None:
-        self._conditions = conditions
+class _Families(Collector):
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Family]:
-        metric = next(metric for metric in METRICS if metric.name == "streamapp_ready")
-        family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
-        for name, seen in self._conditions.items():
-            family.add_metric((name,), float(seen.holds))
-        return [family]
-
-
-class _WorkerCollector(Collector):
-    def __init__(self, parts: WorkerParts) -> None:
-        self._parts = parts
-
-    def collect(self) -> Iterable[Family]:
-        return [metric.family(self._parts) for metric in METRICS]
+        return self._families

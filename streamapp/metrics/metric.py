@@ -64,16 +64,20 @@ class Metric:
     labels: tuple[str, ...] = ()
 
     def family(self, parts: WorkerParts) -> Family:
-        """The metric with its values, as prometheus_client has it."""
+        """The metric with its values of this moment, as prometheus_client has it."""
+        return self.family_of(self.read(parts))
+
+    def family_of(self, samples: Iterable[Sample]) -> Family:
+        """The metric with these values."""
         if self.kind == "histogram":
             histogram = HistogramMetricFamily(self.name, self.text, labels=self.labels)
-            for labels, value in self.read(parts):
+            for labels, value in samples:
                 assert isinstance(value, Histogram)
                 histogram.add_metric(labels, value.cumulative(), value.sum)
             return histogram
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = make(self.name, self.text, labels=self.labels)
-        for labels, value in self.read(parts):
+        for labels, value in samples:
             assert not isinstance(value, Histogram)
             family.add_metric(labels, value)
         return family

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from streamapp import __version__
 from streamapp.agents.intake import KINDS
+from streamapp.health import Conditions
 from streamapp.metrics.metric import Metric, Read, Sample, Value, WorkerParts
 from streamapp.models.runner import ModelRunner
 from streamapp.reasons import Reason
@@ -43,6 +44,19 @@ def _resident_bytes(pid: int) -> int:
         return 0
 
 
+def condition_samples(conditions: Conditions) -> list[Sample]:
+    """The values of `READY`."""
+    return [((name,), float(seen.holds)) for name, seen in conditions.items()]
+
+
+READY = Metric(
+    "streamapp_ready",
+    "gauge",
+    "1 where the condition of `/ready` holds, else 0.",
+    lambda parts: condition_samples(parts.conditions()),
+    ("condition",),
+)
+
 # Labels of the closed lists are there from the start, as 0.
 METRICS = (
     Metric(
@@ -52,13 +66,7 @@ METRICS = (
         lambda parts: [((__version__, parts.model_version), 1)],
         ("version", "model_version"),
     ),
-    Metric(
-        "streamapp_ready",
-        "gauge",
-        "1 where the condition of `/ready` holds, else 0.",
-        lambda parts: [((name,), float(seen.holds)) for name, seen in parts.conditions().items()],
-        ("condition",),
-    ),
+    READY,
     Metric(
         "streamapp_events_total",
         "counter",

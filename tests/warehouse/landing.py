@@ -11,6 +11,16 @@ INSERT = (
     " on conflict (__connect_topic, __connect_partition, __connect_offset) do update set doc = excluded.doc"
 )
 
+# Over MODERATION_EVENTS: what an analyst opens first.
+VIEWS_OVER_EVENTS = (
+    "to_be_moderated_today",
+    "events_by_country_and_category",
+    "model_disagreement",
+    "status_counts_per_hour",
+    "duplicate_rows",
+    "latency_percentiles",
+)
+
 
 def land(connection: psycopg.Connection, *values: bytes | None, first: int = 0) -> None:
     """Insert them as the sink does, in partition 0."""

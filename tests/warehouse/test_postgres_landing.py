@@ -7,22 +7,12 @@ from typing import Any
 import psycopg
 import pytest
 from warehouse.landed_rows import EVENTS_TOPIC, Row, edited, engine_rows, source_at
-from warehouse.landing import answer, land
+from warehouse.landing import VIEWS_OVER_EVENTS, answer, land
 from warehouse.postgres_cluster import run_scripts
 
 from streamapp.warehouse.published import row_attributes
 
-VIEWS = (
-    "ds_content_moderation_tagging_1st_layer",
-    "moderation_events",
-    "to_be_moderated_today",
-    "events_by_country_and_category",
-    "model_disagreement",
-    "status_counts_per_hour",
-    "duplicate_rows",
-    "latency_percentiles",
-    "not_rows",
-)
+VIEWS = ("ds_content_moderation_tagging_1st_layer", "moderation_events", *VIEWS_OVER_EVENTS, "not_rows")
 NO_ROWS: dict[str, tuple[bytes | None, str]] = {
     "tombstone": (None, "tombstone: no value"),
     "empty": (b"", "not JSON"),

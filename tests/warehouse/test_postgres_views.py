@@ -8,20 +8,11 @@ import psycopg
 import pytest
 from warehouse import expected_views
 from warehouse.landed_rows import RESULTS_TOPIC, Landed, Row, engine_rows, landed_rows
-from warehouse.landing import INSERT, answer
+from warehouse.landing import INSERT, VIEWS_OVER_EVENTS, answer
 from warehouse.postgres_cluster import PostgresCluster
 from warehouse.snowflake_database import comparable_rows
 
 from streamapp.records import ResultRow
-
-VIEWS_OVER_EVENTS = (
-    "to_be_moderated_today",
-    "events_by_country_and_category",
-    "model_disagreement",
-    "status_counts_per_hour",
-    "duplicate_rows",
-    "latency_percentiles",
-)
 
 
 def same(found: list[Row], expected: list[Row]) -> bool:
