@@ -178,7 +178,7 @@ async def _backfill(settings: Settings, options: _Options, console: Console) -> 
         )
         code = 1
         try:
-            code = await _work(target, plan, source, selection, options.rate_per_s, console)
+            code = await _work(target, plan, source, selection, options.rate_per_s, go_on, console)
         finally:
             if code and go_on is not None:
                 console.print(f"This goes on with it: {go_on}", soft_wrap=True)
@@ -224,6 +224,7 @@ async def _work(
     source: Source,
     selection: Selection | None,
     rate_per_s: float | None,
+    go_on: str | None,
     console: Console,
 ) -> int:
     policy = load_policy(settings.policy_file)
@@ -249,7 +250,7 @@ async def _work(
         try:
             await backfill.run()
         except (BatchTimeoutError, DeviceLostError) as exc:
-            _end_with_lost_model(exc, _command_to_go_on(plan, rate_per_s))
+            _end_with_lost_model(exc, go_on)
         seconds = time.monotonic() - started_s
     show_end(console, plan.run, backfill, seconds)
     return 0 if backfill.is_complete else 128 + signals[0]
@@ -292,8 +293,9 @@ def _signals_to(backfill: Backfill, console: Console) -> Iterator[list[int]]:
             loop.remove_signal_handler(number)
 
 
-def _end_with_lost_model(error: Exception, go_on: str) -> NoReturn:
+def _end_with_lost_model(error: Exception, go_on: str | None) -> NoReturn:
     """End the process: Python would wait for a hung model's thread for ever. What is done is committed."""
-    click.echo(f"streamapp: {error} Nothing is lost; this goes on with it: {go_on}", err=True)
+    what_next = "begin it anew." if go_on is None else f"this goes on with it: {go_on}"
+    click.echo(f"streamapp: {error} Nothing is lost; {what_next}", err=True)
     sys.stdout.flush()
     os._exit(1)
