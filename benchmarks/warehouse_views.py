@@ -22,7 +22,7 @@ import psycopg
 from machine import machine_facts
 from warehouse.landed_rows import EVENTS_TOPIC, RESULTS_TOPIC, Row, edited, engine_rows, received
 from warehouse.landing import INSERT, VIEWS_OVER_EVENTS
-from warehouse.postgres_cluster import SQL, PostgresCluster, run_scripts
+from warehouse.postgres_cluster import SQL, PostgresCluster
 
 TURNS = 5
 LANDED_ROWS = 2000
@@ -74,11 +74,7 @@ class _Warehouse:
     """A database of one folder's SQL files, with the rows, and what was measured on it."""
 
     def __init__(self, cluster: PostgresCluster, folder: Path, count: int) -> None:
-        name = f"warehouse_{random.SystemRandom().randrange(10**9)}"
-        with psycopg.connect(cluster.url(), autocommit=True) as connection:
-            connection.execute(f"create database {name}".encode())
-        self._url = cluster.url(name)
-        run_scripts(self._url, folder)
+        self._url = cluster.url(cluster.new_warehouse(folder))
         with psycopg.connect(self._url, autocommit=True) as connection:
             with connection.cursor() as cursor, cursor.copy(COPY) as copy:
                 for row in month(count):

@@ -72,12 +72,12 @@ class PostgresCluster:
         """Where psycopg finds a database, the password in it."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def new_warehouse(self) -> str:
-        """The name of a new database with the landing table and the views."""
+    def new_warehouse(self, folder: Path = SQL) -> str:
+        """The name of a new database with the landing table and the views, by this folder's SQL files."""
         name = f"warehouse_{uuid.uuid4().hex[:8]}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"create database {name}")
-        run_scripts(self.url(name))
+        run_scripts(self.url(name), folder)
         return name
 
     def end_server(self, mode: str = "immediate") -> None:
