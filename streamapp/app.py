@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]]
 
 BROKER_RETRY_S = 5.0
+ANSWER_MARGIN_S = 10.0
 REPORT_EVERY_S = 60.0
 
 
@@ -250,8 +251,10 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 10),
         "broker_max_poll_records": 500,
-        # Faust demands that it is longer than the session timeout.
-        "broker_request_timeout": max(90.0, settings.session_timeout_s + 10),
+        # A broker that hangs is noticed after it. Faust demands that it is longer than the session timeout;
+        # the answer to a join comes as late as the slowest worker of the group, which has the other one.
+        "broker_request_timeout": max(settings.session_timeout_s, settings.rebalance_timeout_s)
+        + ANSWER_MARGIN_S,
         "broker_rebalance_timeout": settings.rebalance_timeout_s,
         "broker_session_timeout": settings.session_timeout_s,
         "consumer_auto_offset_reset": "earliest",

@@ -17,7 +17,7 @@ REFUSED_FOR_S = 30.0
 # Looks without a coordinator until others are asked: a minute. Counted, not timed: a process that was stopped
 # (SIGSTOP) has not looked for it meanwhile.
 LOOKS_WITHOUT = 30
-# So often in a row: longer than one try of aiokafka's to connect, which may last the request timeout (90 s).
+# So often in a row: longer than one try of aiokafka's to connect, which may last the request timeout (40 s).
 ANSWERS_TO_OTHERS = 3
 
 

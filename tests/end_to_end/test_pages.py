@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -220,6 +221,35 @@ async def test_ready_follows_the_broker_and_live_does_not(
         await pages.until("/ready", 503, broker=False, models=True)
         await pages.until("/live", 200)
         await asyncio.to_thread(kafka_broker.start)
+        await pages.until("/ready", 200)
+        pages.worker.check()
+
+
+def java_in(folder: Path) -> int:
+    """The process that runs Java in this folder."""
+    (pid,) = (
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if os.access(process / "cwd", os.R_OK)
+        and (process / "cwd").resolve() == folder.resolve()
+        and (process / "comm").read_text() == "java\n"
+    )
+    return pid
+
+
+async def test_a_broker_that_keeps_its_connections_and_answers_nothing_is_noticed(
+    kafka_variables: dict[str, str], kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    kafka_variables["STREAMAPP_BROKERS"] = kafka_broker.bootstrap_servers
+    await ensure_topics(load_settings(kafka_variables))
+    kafka = java_in(kafka_broker.folder)
+    async with worker_with_pages(kafka_variables, tmp_path) as pages:
+        await pages.until("/ready", 200)
+        os.kill(kafka, signal.SIGSTOP)
+        try:
+            await pages.until("/ready", 503, broker=False, models=True)
+        finally:
+            os.kill(kafka, signal.SIGCONT)
         await pages.until("/ready", 200)
         pages.worker.check()
 
