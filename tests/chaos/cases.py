@@ -13,6 +13,7 @@ from chaos.broker_faults import (
 )
 from chaos.pictures import HANGS, PLAIN, RAISES
 from chaos.rounds import Round
+from chaos.storm import everything_at_once
 from chaos.terms import Terms
 
 from streamapp.policy.loading import DEFAULT_FILE
@@ -152,6 +153,7 @@ CASES: tuple[Case, ...] = (
         terms=Terms(has_pages=True, rate_per_s=30.0),
         only_kafka=_MEMORY_ONLY,
     ),
+    Case("storm", "all of these at random, overlapping", 20, everything_at_once, only_kafka=_MEMORY_ONLY),
     Case(
         "rolling",
         "rolling restart of all workers with a new policy version",
