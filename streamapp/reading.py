@@ -187,12 +187,17 @@ def read_errors(settings: Settings) -> Iterator[None]:
     """Kafka's errors as ours; never around the caller's code, whose OSErrors are its own.
 
     Raises:
-        BrokerError: in place of a KafkaError or an OSError.
+        BrokerError: in place of a KafkaError, an OSError, or aiokafka's at a header's name that is no UTF-8.
     """
     try:
         yield
     except (KafkaError, OSError) as exc:
         raise BrokerError(f"The broker at {settings.brokers} can't be read from: {exc!r}.") from exc
+    except UnicodeDecodeError as exc:
+        raise BrokerError(
+            f"A record has a header whose name is no UTF-8 ({exc.object!r:.80}): Kafka's client can't read "
+            "it, nor what is behind it in its partition. Read the offsets before and behind it."
+        ) from exc
 
 
 async def _ends(consumer: AIOKafkaConsumer, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

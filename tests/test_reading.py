@@ -64,6 +64,12 @@ def test_an_error_of_kafka_is_ours_with_the_brokers_address(foreign: Exception) 
     assert caught.value.__cause__ is foreign
 
 
+def test_a_header_whose_name_is_no_utf_8_is_told() -> None:
+    with pytest.raises(BrokerError, match=r"a header whose name is no UTF-8 \(b'x-"), read_errors(Settings()):
+        # As aiokafka's parser does, in the midst of a fetch.
+        b"x-\xff".decode()
+
+
 async def values_of(settings: Settings, ranges: Ranges | None = None, period: Period = EVER) -> list[bytes]:
     """What the dead-letter topic holds, of its first partition; all of it or some of it."""
     place = TopicPartition(settings.dead_letter_topic, 0)
@@ -118,6 +124,18 @@ async def test_the_last_batch_is_read_whole(
         await asyncio.gather(*waiting)
 
     assert await values_of(settings) == [b"%d" % number for number in range(7)]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_records_that_their_producer_compressed_are_read(
+    codec: str, kafka_broker: KafkaBroker, kafka_settings: Settings
+) -> None:
+    settings = kafka_settings.model_copy(update={"brokers": kafka_broker.bootstrap_servers})
+    await ensure_topics(settings)
+    async with AIOKafkaProducer(compression_type=codec, **client_options(settings)) as producer:
+        await producer.send_and_wait(settings.dead_letter_topic, b"event " * 100, partition=0)
+
+    assert await values_of(settings) == [b"event " * 100]
 
 
 PERIODS = {

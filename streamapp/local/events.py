@@ -49,7 +49,7 @@ def key_of(value: bytes) -> bytes | None:
     """The record's key: the event's user id; None where there is none to be read."""
     try:
         event = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     user_id = event.get("user_id") if isinstance(event, dict) else None
     if isinstance(user_id, bool) or not isinstance(user_id, str | int):

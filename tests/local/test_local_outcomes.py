@@ -135,8 +135,10 @@ async def test_an_event_counts_as_committed_once_the_group_has_passed_it(
         (b'{"user_id": "\\ud800"}', None),
         (b"[1]", None),
         (b"\xff", None),
+        (b"[" * 100_000, None),
         (b"", None),
     ],
+    ids=range(9),
 )
 def test_the_key_is_the_user_id_where_it_can_be_read(value: bytes, key: bytes | None) -> None:
     assert key_of(value) == key
