@@ -32,6 +32,16 @@ class OffsetSet:
     def __repr__(self) -> str:
         return f"OffsetSet({self._ranges})"
 
+    def __or__(self, other: "OffsetSet") -> "OffsetSet":
+        """The offsets of both."""
+        merged: list[tuple[int, int]] = []
+        for first, end in sorted([*self._ranges, *other._ranges]):
+            if merged and first <= merged[-1][1]:
+                first, before = merged.pop()
+                end = max(before, end)
+            merged.append((first, end))
+        return OffsetSet(merged)
+
     def copy(self) -> "OffsetSet":
         """Another set of the same offsets."""
         return OffsetSet(self._ranges)

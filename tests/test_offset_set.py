@@ -26,6 +26,14 @@ def test_it_holds_what_was_added_in_any_order(seed: int) -> None:
     assert list(found) == list(made_of(sorted(offsets)))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_two_sets_together_hold_what_both_hold(seed: int) -> None:
+    random_ = random.Random(seed)
+    one, other = random_.choices(range(60), k=20), random_.choices(range(60), k=20)
+
+    assert made_of(one) | made_of(other) == made_of([*one, *other])
+
+
 def test_neighbours_are_one_range() -> None:
     assert list(made_of([3, 5, 4, 9, 8, 3])) == [(3, 6), (8, 10)]
 

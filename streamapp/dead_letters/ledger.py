@@ -56,8 +56,8 @@ async def read_ledger(settings: Settings, held: Ranges) -> Remembered:
 class ReplayLedger:
     """Notes what has been sent back, and commits it.
 
-    Two replays at the same time overwrite each other's notes: what is lost by it is sent twice when the
-    replay is repeated.
+    Two replays at the same time see each other's notes as they note; only those that note in the same moment
+    overwrite each other's: what is lost by it is sent twice when the replay is repeated.
     """
 
     def __init__(
@@ -88,24 +88,25 @@ class ReplayLedger:
                 )
 
     async def note(self, positions: Collection[SourcePosition]) -> None:
-        """Remember that these have been sent back.
+        """Remember that these have been sent back, beside what another replay has noted meanwhile.
 
         Raises:
             BrokerError: the broker did not take it.
         """
-        noted = self._with(positions)
-        if not noted:
+        if not positions:
             return
-        entries = {
-            place: OffsetAndMetadata(*_entry(self._held[place], replayed))
-            for place, replayed in noted.items()
-        }
-        self._remembered.update(noted)
         try:
             # aiokafka itself tries without an end where no broker answers.
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                for place, found in (await read_ledger(self._settings, self._held)).items():
+                    self._remembered[place] |= found
+                self._remembered |= self._with(positions)
+                entries = {
+                    place: OffsetAndMetadata(*_entry(self._held[place], self._remembered[place]))
+                    for place in {TopicPartition(one.topic, one.partition) for one in positions}
+                }
                 await self._consumer.commit(entries)
-        except (KafkaError, OSError) as exc:
+        except (BrokerError, KafkaError, OSError) as exc:
             raise BrokerError(
                 f"The broker at {self._settings.brokers} did not note that {len(positions)} dead letters "
                 f"were sent back, from {place_of(min(positions, key=_order))} to "

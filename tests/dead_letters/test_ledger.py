@@ -63,6 +63,16 @@ async def test_what_is_noted_is_there_for_the_next(settings: Settings) -> None:
     assert await remembered(settings) == [OffsetSet([(0, 3), (5, 6), (9, 10)]), OffsetSet([(7, 8)])]
 
 
+async def test_two_replays_at_the_same_time_keep_each_others_notes(settings: Settings) -> None:
+    async with open_ledger(settings, held(settings)) as one, open_ledger(settings, held(settings)) as other:
+        await one.note(positions(settings, 0, 2))
+        await other.note(positions(settings, 1, 5))
+        assert positions(settings, 2)[0] in other
+        await one.note(positions(settings, 7))
+
+    assert (await remembered(settings))[0] == OffsetSet([(0, 3), (5, 6), (7, 8)])
+
+
 async def test_what_kafka_has_deleted_counts_as_done(settings: Settings) -> None:
     async with open_ledger(settings, held(settings, first=4)) as ledger:
         await ledger.note(positions(settings, 4, 5, 9))
