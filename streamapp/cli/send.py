@@ -139,14 +139,23 @@ async def _produce(
 ) -> set[SourcePosition]:
     """Send all of it; returns the events of which a row or a dead letter will come."""
     waited_for, sent = set(), 0
-    with counted(console, "sent", total) as count_one:
-        async with aclosing(send_values(settings, values, rate_per_s=rate_per_s)) as acknowledged:
-            async for value, position in acknowledged:
-                sent += 1
-                count_one()
-                if leaves_a_record(value):
-                    waited_for.add(position)
-    console.print(f"Sent {sent} events to {settings.events_topic} at {settings.brokers}.", soft_wrap=True)
+
+    def tell(error: type[BaseException] | None, *_: object) -> None:
+        # After Ctrl-C, too: whoever sends the rest must know where it begins.
+        rest = "." if error is None else "; some of the next may be there, too."
+        console.print(
+            f"Sent {sent} events to {settings.events_topic} at {settings.brokers}{rest}", soft_wrap=True
+        )
+
+    async with AsyncExitStack() as stack:
+        stack.push(tell)
+        count_one = stack.enter_context(counted(console, "sent", total))
+        sending = send_values(settings, values, rate_per_s=rate_per_s)
+        async for value, position in await stack.enter_async_context(aclosing(sending)):
+            sent += 1
+            count_one()
+            if leaves_a_record(value):
+                waited_for.add(position)
     return waited_for
 
 

@@ -1,18 +1,23 @@
 """`streamapp send` as a process of its own, on the embedded broker; the test plays the worker."""
 
 import asyncio
+import io
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from click.testing import CliRunner
+from rich.console import Console
 
-from streamapp.cli.send import command
+from streamapp.cli.send import _produce, command
+from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
+from streamapp.local import sending
+from streamapp.local.broker import EmbeddedBroker
 from streamapp.local.events import make_event
 from streamapp.records import ModelAttributes, ResultRow, read_event
 from streamapp.settings import Settings
@@ -155,6 +160,29 @@ async def test_without_a_worker_the_missing_outcomes_are_told(
     output = await output_of(process)
     assert process.returncode == 1, output
     assert "1 events had no outcome after 0.1 s. Does a worker run?" in output
+
+
+async def test_how_many_events_went_out_is_told_when_the_broker_dies(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_REQUEST_TIMEOUT_MS", 500)
+    output = Console(file=io.StringIO())
+    with EmbeddedBroker() as broker:
+        settings = kafka_settings.model_copy(update={"brokers": broker.bootstrap_servers})
+        await ensure_topics(settings)
+
+        def values() -> Iterator[bytes]:
+            for number in range(5):
+                if number == 3:
+                    broker.stop()
+                yield make_event(str(number), "https://cdn.example.com/a.png")
+
+        with pytest.raises(BrokerError, match="did not take the events"):
+            await _produce(settings, values(), None, 1000, output)
+
+    assert isinstance(output.file, io.StringIO)
+    assert f"Sent 3 events to {settings.events_topic}" in output.file.getvalue()
+    assert "some of the next may be there, too." in output.file.getvalue()
 
 
 async def test_a_missing_topic_is_told_with_the_command_that_creates_it(
