@@ -110,7 +110,7 @@ def _rows(records: Iterable[ConsumerRecord], period: Period = EVER) -> Iterator[
         value = record.value or b""
         try:
             row = read_row(value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         yield PublishedRow(row.MESSAGE_RECEIVE_TIME, row, value)
 

@@ -77,7 +77,8 @@ async def test_an_empty_topic_has_no_rows(settings: Settings) -> None:
 
 
 async def test_records_that_are_no_rows_are_passed_over(settings: Settings) -> None:
-    values = [b"no row", None, b"\xff", b"{}", row_of("a").to_json()]
+    nested = b'{"a":' + b"[" * 100_000
+    values = [b"no row", None, b"\xff", b"{}", nested, row_of("a").to_json()]
     await publish(settings, settings.results_topic, *values)
 
     assert await latest(settings, None) == ["a"]

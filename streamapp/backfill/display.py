@@ -1,5 +1,7 @@
 """What a backfill shows: its plan, its progress, its end; plain lines where the output is no terminal."""
 
+import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,13 +37,20 @@ class _RateColumn(ProgressColumn):
 
 
 def show_plan(
-    console: Console, plan: Plan, topic: str, selection: Selection | None, rate_per_s: float | None
+    console: Console,
+    plan: Plan,
+    topic: str,
+    selection: Selection | None,
+    rate_per_s: float | None,
+    *,
+    is_dry: bool,
 ) -> None:
     """Show what is left to do, by partition.
 
     Args:
         topic: that the events are read from.
         selection: the events that are wanted; None: all.
+        is_dry: the run's id is left out, for the broker may not know it.
     """
     table = Table()
     for name in ("partition", "from", "to", "offsets", *(() if selection is None else ("chosen",))):
@@ -54,9 +63,8 @@ def show_plan(
         events += chosen
     console.print(table)
     least = "" if rate_per_s is None else f", in {events / rate_per_s:.0f} s or more"
-    console.print(
-        f"Run {plan.run}: {events} events of {topic}; rows to {plan.results_topic}{least}.", soft_wrap=True
-    )
+    what = "To be re-read" if is_dry else f"Run {plan.run}"
+    console.print(f"{what}: {events} events of {topic}; rows to {plan.results_topic}{least}.", soft_wrap=True)
 
 
 def show_end(console: Console, run: str, backfill: Backfill, seconds: float) -> None:
@@ -95,6 +103,20 @@ def backfill_progress(console: Console, done: int, total: int) -> Iterator[Calla
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=total, completed=done)
         yield lambda: progress.advance(task)
+
+
+@contextmanager
+def log_above_bar() -> Iterator[None]:
+    """Let the log's lines on a terminal push the bar down: through the stderr that rich has put in place."""
+    handlers = [one for one in logging.root.handlers if isinstance(one, logging.StreamHandler)]
+    before = [(one, one.stream) for one in handlers] if sys.stderr.isatty() else []
+    for handler, _ in before:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            handler.setStream(stream)
 
 
 def _plain_lines(console: Console, done: int, total: int) -> Callable[[], None]:

@@ -72,8 +72,9 @@ class Backfill:
         self._picture_places = asyncio.Semaphore(settings.pictures_in_flight)
         self._room = asyncio.Event()
         self._window: OffsetWindow[int] = OffsetWindow()
-        self._done: dict[int, int] = {}
-        self._committed: dict[int, int] = {}
+        self._done = dict(plan.done)
+        # Whoever begins the run has committed its plan.
+        self._committed = dict(plan.done)
         self._reading: asyncio.Task[None] | None = None
         self._deadline = asyncio.timeout(None)
         self.in_flight = 0
@@ -108,7 +109,7 @@ class Backfill:
             raise
         if self.is_complete:
             # A topic's last offsets may be gaps, which no event completes.
-            self._done = {number: whole.end for number, whole in self._plan.left.items()}
+            self._done |= {number: whole.end for number, whole in self._plan.left.items()}
         await self._commit()
 
     async def _work(self) -> bool:
@@ -116,10 +117,10 @@ class Backfill:
         try:
             async with self._deadline, asyncio.TaskGroup() as tasks:
                 committing = tasks.create_task(self._commit_regularly())
-                self._reading = tasks.create_task(self._read(tasks))
+                reading = self._reading = tasks.create_task(self._read(tasks))
                 if self.is_stopped:
-                    self._reading.cancel()
-                await asyncio.wait({self._reading})
+                    reading.cancel()
+                await asyncio.wait({reading})
                 # The group waits for the events in flight; what they add is committed at the end.
                 committing.cancel()
         except ExceptionGroup as errors:
@@ -127,7 +128,10 @@ class Backfill:
             raise errors.exceptions[0] from None
         except TimeoutError:
             return False
-        return not self._reading.cancelled()
+        finally:
+            # A stop that comes later finds nothing to end: only the last commit is left.
+            self._reading = None
+        return not reading.cancelled()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         async with aclosing(self._source.records(self._plan.left)) as batches:
@@ -226,8 +230,12 @@ class Backfill:
             await self._commit()
 
     async def _commit(self) -> None:
-        """Commit what is done since the last time."""
-        done = {number: at for number, at in self._done.items() if self._committed.get(number) != at}
-        if done:
+        """Commit what is done, if that is more than the last time.
+
+        Always the offsets of all partitions: Kafka forgets each by its own age, and of a plan that is read
+        back without some of them nobody would see that they are missing.
+        """
+        done = dict(self._done)
+        if done != self._committed:
             await self._source.commit(done, self._plan)
-            self._committed |= done
+            self._committed = done

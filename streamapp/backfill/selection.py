@@ -23,7 +23,7 @@ class Selection:
         """Note what a row says; of an event's rows the last one counts. What is no row is passed over."""
         try:
             provenance = _decoder.decode(value or b"").MODEL_ATTRIBUTES.PROVENANCE
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         source = provenance.source
         if source is None or source.topic != self._topic or source.partition not in self._ranges:

@@ -1,7 +1,6 @@
 """`streamapp backfill`: judge events again that the topic still holds."""
 
 import asyncio
-import logging
 import os
 import re
 import secrets
@@ -18,7 +17,7 @@ import click
 from rich.console import Console
 
 from streamapp.agents.publish import Publisher
-from streamapp.backfill.display import backfill_progress, show_end, show_plan
+from streamapp.backfill.display import backfill_progress, log_above_bar, show_end, show_plan
 from streamapp.backfill.plan import Plan
 from streamapp.backfill.planning import Request, find_plan, group_of
 from streamapp.backfill.ranges import Asked, check_partitions_once, time_span
@@ -162,22 +161,21 @@ async def _backfill(settings: Settings, options: _Options, console: Console) -> 
             console.print(f"The run {run} is done: nothing is left of its {plan.offsets} offsets.")
             return 0
         target = await _with_results_topic(settings, plan)
-        selection = await _select(settings, plan, console)
-        show_plan(console, plan, source.topic, selection, options.rate_per_s)
-        if options.is_dry_run:
-            return 0
-        # From here on the run's id is enough to go on.
-        await source.commit(plan.done, plan)
-        go_on = _command_to_go_on(plan, options.rate_per_s) if await source.keeps(plan) else None
-        console.print(
-            "This broker does not keep the plan of a run: if this one is stopped, nothing goes on with it, "
-            "and another one begins anew."
-            if go_on is None
-            else f"If it is stopped, this goes on with it: {go_on}",
-            soft_wrap=True,
-        )
+        # Before the rows are read, which takes long: whoever takes the same id meanwhile finds this plan.
+        go_on = None if options.is_dry_run else await _begin(source, plan, options.rate_per_s)
         code = 1
         try:
+            selection = await _select(settings, plan, console)
+            show_plan(console, plan, source.topic, selection, options.rate_per_s, is_dry=options.is_dry_run)
+            if options.is_dry_run:
+                return 0
+            console.print(
+                "This broker does not keep the plan of a run: if this one is stopped, nothing goes on with "
+                "it, and another one begins anew."
+                if go_on is None
+                else f"If it is stopped, this goes on with it: {go_on}",
+                soft_wrap=True,
+            )
             code = await _work(target, plan, source, selection, options.rate_per_s, go_on, console)
         finally:
             if code and go_on is not None:
@@ -201,7 +199,18 @@ async def _with_results_topic(settings: Settings, plan: Plan) -> Settings:
     return target
 
 
-def _command_to_go_on(plan: Plan, rate_per_s: float | None) -> str:
+async def _begin(source: Source, plan: Plan, rate_per_s: float | None) -> str | None:
+    """Commit the plan: from here on the run's id is enough to go on.
+
+    Returns:
+        The command that goes on with it; None where the broker does not keep the plan.
+
+    Raises:
+        BrokerError: the broker did not take it.
+    """
+    await source.commit(plan.done, plan)
+    if not await source.keeps(plan):
+        return None
     rate = "" if rate_per_s is None else f" --rate {rate_per_s:g}"
     return f"streamapp backfill --run {plan.run}{rate}"
 
@@ -254,20 +263,6 @@ async def _work(
         seconds = time.monotonic() - started_s
     show_end(console, plan.run, backfill, seconds)
     return 0 if backfill.is_complete else 128 + signals[0]
-
-
-@contextmanager
-def log_above_bar() -> Iterator[None]:
-    """Let the log's lines on a terminal push the bar down: through the stderr that rich has put in place."""
-    handlers = [one for one in logging.root.handlers if isinstance(one, logging.StreamHandler)]
-    before = [(one, one.stream) for one in handlers] if sys.stderr.isatty() else []
-    for handler, _ in before:
-        handler.setStream(sys.stderr)
-    try:
-        yield
-    finally:
-        for handler, stream in before:
-            handler.setStream(stream)
 
 
 @contextmanager

@@ -42,12 +42,14 @@ def event(offset: int, partition: int = 0, url: str = "https://x/a.png") -> Reco
 
 
 class CommitRecordingSource:
-    """Has its records in memory, and notes every commit."""
+    """Has its records in memory, and notes every commit; takes one when its gate is open."""
 
     def __init__(self, *records: Record) -> None:
         self._records = records
         self.commits: list[dict[int, int]] = []
         self.has_given_all = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def records(self, left: dict[int, OffsetRange]) -> AsyncIterator[list[Record]]:
         yield [record for record in self._records if record.offset >= left[record.partition].first]
@@ -55,6 +57,7 @@ class CommitRecordingSource:
 
     async def commit(self, offsets: dict[int, int], plan: Plan) -> None:
         self.commits.append(offsets)
+        await self.gate.wait()
 
     @property
     def committed(self) -> dict[int, int]:
@@ -204,6 +207,28 @@ async def test_the_commit_never_passes_an_event_without_outcome() -> None:
 
     assert not room.backfill.is_complete
     assert room.source.committed == {0: 2, 1: 2}
+
+
+async def test_every_commit_has_all_partitions_for_kafka_forgets_the_offset_of_each_by_its_own_age() -> None:
+    room = Room(*(event(at) for at in range(4)), event(7, 1), engine=GatedEngine(7))
+    async with room.running():
+        await room.until_done(4)
+        room.backfill.stop()
+        room.backfill.stop()
+    assert room.source.commits == [{0: 4, 1: 0}]
+
+
+async def test_a_stop_while_the_last_offsets_are_committed_lets_them_be_committed() -> None:
+    room = Room(event(0), end=1)
+    room.source.gate.clear()
+    async with room.running():
+        while not room.source.commits:
+            await asyncio.sleep(0)
+        room.backfill.stop()
+        room.backfill.stop()
+        room.source.gate.set()
+
+    assert room.backfill.is_complete
 
 
 async def test_what_is_in_flight_is_finished_after_a_stop() -> None:

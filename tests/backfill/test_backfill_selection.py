@@ -60,7 +60,7 @@ def test_rows_of_other_events_and_what_is_no_row_choose_nothing() -> None:
             row(1, 10, "timeout"),
             row(0, 10, "timeout", "others"),
         ),
-        *(None, b"", b"{}", b"\xff", row_of("7").to_json()),
+        *(None, b"", b"{}", b"\xff", b'{"a":' + b"[" * 100_000, row_of("7").to_json()),
     ):
         selection.note(value)
 

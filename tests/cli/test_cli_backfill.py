@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -18,14 +19,21 @@ from command_process import Command, Ended, ended
 from kafka_records import records_of
 from PIL import Image
 
+from streamapp.backfill.display import log_above_bar
+from streamapp.backfill.planning import Request, find_plan, group_of
+from streamapp.backfill.ranges import TimeSpan
 from streamapp.backfill.source import open_source
-from streamapp.cli.backfill import command, log_above_bar
+from streamapp.cli import backfill as backfill_command
+from streamapp.cli.backfill import command
+from streamapp.errors import BrokerError
 from streamapp.kafka import client_options
 from streamapp.local.broker import free_port
+from streamapp.local.display import make_console
 from streamapp.local.events import make_event
 from streamapp.local.kafka.broker import KafkaBroker
 from streamapp.local.outcomes import Outcome, OutcomeReader
 from streamapp.local.pictures import PictureServer
+from streamapp.offsets import PartitionOffsets
 from streamapp.records import SourcePosition
 from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
@@ -270,10 +278,33 @@ async def test_a_dry_run_shows_the_range_and_leaves_nothing_behind(backfill: Bac
     assert (ran.exit_code, ran.errors) == (0, "")
     assert [row for row in cells if row] == [["0", "1", "2", "2"], ["2", "0", "2", "3"]]
     assert (
-        f"Run dry: 5 events of {settings.events_topic}; rows to {settings.results_topic}, in 2 s"
+        f"To be re-read: 5 events of {settings.events_topic}; rows to {settings.results_topic}, in 2 s"
         in ran.output
     )
     assert await committed(settings, f"{settings.group}-backfill-dry") == {}
+
+
+class RowsAreRead(Exception):
+    """In place of the models, which are not loaded."""
+
+
+async def test_an_id_is_taken_before_the_rows_are_read_which_takes_long(
+    on_kafka: Backfill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = on_kafka.settings
+    await send(settings, [make_event("7", "https://cdn.example.com/a.png")])
+
+    async def begin_another(*_: Any) -> None:
+        async with open_source(settings, group_of(settings.group, "a-run")) as source:
+            with pytest.raises(BrokerError, match="The run 'a-run' was begun with another range"):
+                await find_plan(source, Request("a-run", TimeSpan(START)), settings.results_topic)
+        raise RowsAreRead
+
+    monkeypatch.setattr(backfill_command, "select", begin_another)
+    request = Request("a-run", (PartitionOffsets(0, 0, 0),), None, ("timeout",))
+    options = backfill_command._Options(request, None, is_dry_run=False)
+    with pytest.raises(RowsAreRead):
+        await backfill_command._backfill(settings, options, make_console())
 
 
 async def test_what_the_topic_does_not_hold_is_one_line_and_exit_code_1(backfill: Backfill) -> None:
