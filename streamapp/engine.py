@@ -103,17 +103,21 @@ async def open_engine(
         StreamappError: the decoders don't start.
     """
     cpu = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="cpu")
+    # Not the decoders' threads: an answer would wait there behind every picture that is to be decoded, which
+    # can take longer than a model may hang.
+    finishers = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="finish")
     decoders = DecoderPool.from_settings(settings, decoders=settings.decode_threads)
     try:
         # The decoders start while the models load.
         with decoders:
             async with (
                 Downloader(settings) as downloader,
-                build_ensemble(settings, policy, cpu) as ensemble,
+                build_ensemble(settings, policy, finishers) as ensemble,
             ):
                 await asyncio.get_running_loop().run_in_executor(cpu, decoders.wait_until_ready)
                 source = PictureSource(downloader, cpu, decoders.decode, ensemble.prepare)
                 composer = Composer(settings.model_version, policy, backfill)
                 yield Engine(source, ensemble, composer, downloader=downloader, decoders=decoders)
     finally:
-        cpu.shutdown(wait=False, cancel_futures=True)
+        for threads in (cpu, finishers):
+            threads.shutdown(wait=False, cancel_futures=True)

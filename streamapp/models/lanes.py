@@ -106,6 +106,9 @@ class Lanes:
             return network.infer(batch), time.perf_counter() - started_at
         except Exception as exc:
             _let_go(exc)
+            if isinstance(exc, StopIteration):
+                # Not every CPython has a future that takes it: the batch would count as one that hangs.
+                raise RuntimeError(f"{network.name} raised StopIteration") from exc
             raise
         finally:
             del self._running_since[thread]

@@ -81,7 +81,7 @@ class ModelRunner:
 
     Args:
         make_network: makes one instance; called `instances` times.
-        cpu: the threads for `finish`, shared with the decoders, on which `prepare` is called.
+        cpu: the threads for `finish`; what else they do counts towards `timeout_s`.
         max_queued: prepared frames that may wait for a batch before submitters wait.
         max_wait_s: longest wait of a frame for others to fill its batch.
         timeout_s: longest time for one batch.

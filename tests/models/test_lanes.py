@@ -68,6 +68,16 @@ class HangingModelThatTells(HangingModel):
         return super().infer(batch)
 
 
+class ExhaustedModel(BrightnessModel):
+    """Looks for the first detection of a frame that has none."""
+
+    def infer(self, batch: Sequence[int]) -> Sequence[int]:
+        return [next(value for value in batch if value > 255)]
+
+    def try_out(self) -> None:
+        """Works."""
+
+
 @asynccontextmanager
 async def lanes_of(model: BrightnessModel) -> AsyncIterator[Lanes]:
     lanes = Lanes(lambda: model, 1)
@@ -160,3 +170,10 @@ async def test_an_error_that_is_its_own_cause_is_raised_as_any_other() -> None:
     async with lanes_of(CircularModel()) as lanes, asyncio.timeout(20):
         with pytest.raises(RuntimeError, match="round and round"):
             await lanes.infer([13])
+
+
+async def test_a_next_that_finds_nothing_is_an_error_and_no_hang() -> None:
+    model = ExhaustedModel()
+    async with lanes_of(model) as lanes, asyncio.timeout(20):
+        with pytest.raises(RuntimeError, match="nudenet raised StopIteration"):
+            await lanes.infer([1])
