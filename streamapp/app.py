@@ -40,6 +40,9 @@ EngineFactory = Callable[[Settings, Policy], AbstractAsyncContextManager[Engine]
 
 BROKER_RETRY_S = 5.0
 ANSWER_MARGIN_S = 10.0
+LONGEST_PAUSE_S = 365 * 86_400.0
+# How long events on partitions that were added to the topic wait for a worker; Faust's are 5 minutes.
+NEW_PARTITIONS_AFTER_S = 30.0
 REPORT_EVERY_S = 60.0
 
 
@@ -250,6 +253,10 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "broker_credentials": faust_credentials(settings),
         "broker_commit_interval": 1.0,
         "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 10),
+        # aiokafka leaves the group when nothing was read for so long, and joins again only once something is
+        # read: never, for Faust reads nothing without a group. A broker's absence can last longer than any
+        # bound; what hangs in the worker itself has limits of its own.
+        "broker_max_poll_interval": LONGEST_PAUSE_S,
         "broker_max_poll_records": 500,
         # A broker that hangs is noticed after it. Faust demands that it is longer than the session timeout;
         # the answer to a join comes as late as the slowest worker of the group, which has the other one.
@@ -258,6 +265,7 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "broker_rebalance_timeout": settings.rebalance_timeout_s,
         "broker_session_timeout": settings.session_timeout_s,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_metadata_max_age_ms": int(NEW_PARTITIONS_AFTER_S * 1000),
         "Worker": PlainWorker,
         "agent_supervisor": CrashingSupervisor,
         "store": "memory://",
