@@ -7,8 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as faust_aiokafka
+
+from streamapp.agents.coordinator import guard_offsets
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +19,30 @@ COMMIT_RETRY_S = 0.1
 
 
 class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
-    """Ends while the broker is away, too."""
+    """Seeks every partition, and ends while the broker is away, too."""
+
+    async def seek_to_committed(self) -> Mapping[Any, int | None]:
+        """Seek all partitions to where they are committed; to their beginning where nothing is.
+
+        aiokafka leaves the latter where they are: behind the records of a fetch that is thrown away.
+        """
+        offsets: Mapping[Any, int | None] = await self.call_thread(self._seek_all)
+        return offsets
+
+    async def _seek_all(self) -> Mapping[Any, int | None]:
+        consumer = self._ensure_consumer()
+        if not consumer.assignment():
+            return {}
+        offsets: Mapping[Any, int | None] = await consumer.seek_to_committed()
+        fresh = [tp for tp, offset in offsets.items() if not offset and tp in consumer.assignment()]
+        # Not `seek_to_beginning`, which would wait for partitions that have no leader.
+        consumer._fetcher.request_offset_reset(fresh, OffsetResetStrategy.EARLIEST)
+        return offsets
+
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer, with its offsets guarded."""
+        await super().on_start()
+        guard_offsets(self._consumer._coordinator)
 
     async def on_thread_stop(self) -> None:
         """Close aiokafka's consumer, whatever its fetches are at (see `streamapp.reading.stop_consumer`).
@@ -48,37 +74,43 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._with_outcome: set[tuple[Any, int]] = set()
-        self._seeks = 0
+        self._seeks_wanted = 0
+        self._seeks_done = 0
         self.last_commit_at = time.time()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Seek all partitions to where they are committed, and note that it was done."""
-        await super().perform_seek()
-        self._seeks += 1
+        """Have all partitions sought where they are committed before anything else is fetched.
+
+        Not at once: Faust's recovery takes a broker that is long in answering for its own end, and then no
+        assignment is ever read again.
+        """
+        self._seeks_wanted += 1
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
-        """Fetch records; none of a fetch that a rebalance came into the midst of.
+        """Seek, where that is wanted; else fetch records; none of a fetch that a rebalance came into.
 
         Faust starts to read where a partition is committed, but takes what such a fetch still brings: records
         from further on. It holds those before them for a gap in the topic, acks them, and drops them when
         they come: a chaos round lost 63 events by it (0.15.3).
         """
-        seeks = self._seeks
-        records = await super()._getmany(active_partitions, timeout)
-        if seeks == self._seeks or not records:
-            return records
-        # It may have taken records from the right place as well. None is on its way through the worker yet.
-        while not self.should_stop:
+        wanted = self._seeks_wanted
+        if self._seeks_done != wanted:
             try:
-                await self.perform_seek()
-                break
+                await super().perform_seek()
+                self._seeks_done = wanted
             except (KafkaError, TimeoutError) as exc:
                 logger.warning("The partitions can't be sought where they are committed: %r. Again.", exc)
                 await asyncio.sleep(COMMIT_RETRY_S)
-        return {}
+            return {}
+        records = await super()._getmany(active_partitions, timeout)
+        if records and (self._seeks_wanted != wanted or not self.flow_active):
+            # Some may be from the right place; none of the new assignment is on its way through the worker.
+            await self.perform_seek()
+            return {}
+        return records
 
     def permit_ack(self, message: Any) -> None:
         """Note that the broker has the message's outcome: only then an ack of it counts."""
@@ -182,6 +214,19 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         while await self.maybe_wait_for_commit_to_finish():
             continue
         return bool(await super().commit(topics, start_new_transaction))
+
+    def _new_offset(self, tp: Any) -> int | None:
+        """What to commit of a partition: one past its last ack, for acks come in offset order.
+
+        So no gap in the topic needs to be known. Faust misses one behind offset 0, and never commits again
+        (0.15.3); of what retention took it lists each offset.
+        """
+        acked, self._acked[tp] = self._acked[tp], []
+        self._acked_index[tp].clear()
+        return max(acked) + 1 if acked else None
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+        """Note no gap: none is asked for."""
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Commit what is acked first: Faust forgets it otherwise, and those events come twice.

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,8 @@ class UnconnectedConsumer(BoundedConsumer):
         self.messages = [Message(0), Message(1)]
         self._unacked_messages = set(self.messages)
         self._with_outcome = set()
-        self._seeks = 0
+        self._seeks_wanted = 0
+        self._seeks_done = 0
         self.calls: list[str] = []
 
     async def commit(self, *_: Any, **__: Any) -> bool:
@@ -223,28 +225,98 @@ async def test_the_consumers_thread_ends_although_a_fetch_waited_for_its_next_tr
     assert thread._consumer._client.is_closed
 
 
-@pytest.mark.parametrize("is_stale", [True, False])
+@pytest.mark.parametrize("comes", ["nothing", "a new assignment", "a revocation"])
 async def test_records_of_a_fetch_that_a_rebalance_came_into_are_fetched_again(
-    monkeypatch: pytest.MonkeyPatch, is_stale: bool
+    monkeypatch: pytest.MonkeyPatch, comes: str
 ) -> None:
     consumer = UnconnectedConsumer()
-    monkeypatch.setattr(BoundedConsumer, "should_stop", False)
 
     async def seek_as_faust_does(self: Any) -> None:
         consumer.calls.append("seek")
-        if consumer.calls == ["seek", "seek"]:
+        if consumer.calls.count("seek") == 1:
             raise KafkaConnectionError
 
     async def fetch(self: Any, *_: Any) -> dict[str, list[int]]:
-        if is_stale:
-            # What the rebalance does meanwhile.
-            await consumer.perform_seek()
+        consumer.calls.append("fetch")
+        if consumer.calls == ["fetch"]:
+            if comes == "a new assignment":
+                await consumer.perform_seek()
+            consumer.flow_active = comes != "a revocation"
         return {"events": [71]}
 
     monkeypatch.setattr(faust_aiokafka.Consumer, "perform_seek", seek_as_faust_does)
     monkeypatch.setattr(faust_aiokafka.Consumer, "_getmany", fetch)
-    records = await asyncio.wait_for(consumer._getmany(None, 1.0), 20)
+    fetches = 1
+    while not (records := await asyncio.wait_for(consumer._getmany(None, 1.0), 20)):
+        consumer.flow_active = True
+        fetches += 1
 
-    assert records == ({} if is_stale else {"events": [71]})
-    # Once by the rebalance; once in vain, and once more, after the fetch.
-    assert consumer.calls == (["seek"] * 3 if is_stale else [])
+    assert records == {"events": [71]}
+    # One seek in vain.
+    again = [] if comes == "nothing" else ["seek", "seek", "fetch"]
+    assert consumer.calls == ["fetch", *again]
+    assert fetches == len(consumer.calls)
+
+
+async def test_an_assignment_is_sought_before_anything_is_fetched_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def seek_that_lasts_over_a_rebalance(self: Any) -> None:
+        self.calls.append("seek")
+        if self.calls == ["seek"]:
+            await self.perform_seek()
+
+    async def fetch(self: Any, *_: Any) -> dict[str, list[int]]:
+        self.calls.append("fetch")
+        return {}
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "perform_seek", seek_that_lasts_over_a_rebalance)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "_getmany", fetch)
+    consumer = UnconnectedConsumer()
+    await consumer.perform_seek()
+    # Faust gives up its recovery for good where this has to wait for the broker.
+    assert consumer.calls == []
+    for _ in range(3):
+        await consumer._getmany(None, 1.0)
+
+    assert consumer.calls == ["seek", "seek", "fetch"]
+
+
+async def test_partitions_without_a_commit_are_sought_at_their_beginning_all_others_where_it_is() -> None:
+    resets: list[list[str]] = []
+
+    class SeekingConsumer:
+        """Loses a partition while it seeks the others."""
+
+        def __init__(self) -> None:
+            self.assigned = {"fresh", "at 0", "at 7", "lost"}
+            self._fetcher = SimpleNamespace(request_offset_reset=lambda tps, _: resets.append(sorted(tps)))
+
+        def assignment(self) -> set[str]:
+            return self.assigned
+
+        async def seek_to_committed(self) -> dict[str, int | None]:
+            self.assigned.remove("lost")
+            return {"fresh": None, "at 0": 0, "at 7": 7, "lost": None}
+
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer = SeekingConsumer()
+
+    assert await thread._seek_all() == {"fresh": None, "at 0": 0, "at 7": 7, "lost": None}
+    assert resets == [["at 0", "fresh"]]
+    # aiokafka takes it for a bug of the program.
+    thread._consumer.assigned = set()
+    assert await thread._seek_all() == {}
+
+
+async def test_what_is_committed_is_one_past_the_last_ack_whatever_the_topic_lacks() -> None:
+    consumer = UnconnectedConsumer()
+    partition = ("events", 0)
+    consumer._acked = defaultdict(list, {partition: [0, 7, 8]})
+    consumer._acked_index = defaultdict(set, {partition: {0, 7, 8}})
+    # As when retention took what no worker had read for long: no offset of it is held.
+    await consumer._add_gap(partition, 9, 10**12)
+
+    assert consumer._new_offset(partition) == 9
+    assert consumer._new_offset(partition) is None
+    assert not consumer._acked_index[partition]
