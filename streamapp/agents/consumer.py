@@ -21,15 +21,16 @@ COMMIT_RETRY_S = 0.1
 class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """Seeks every partition, and ends while the broker is away, too."""
 
-    async def seek_to_committed(self) -> Mapping[Any, int | None]:
-        """Seek all partitions to where they are committed; to their beginning where nothing is.
+    async def seek_to_committed(self) -> Mapping[Any, int]:
+        """Seek all partitions to where they are committed; to their beginning, as 0, where nothing is.
 
-        aiokafka leaves the latter where they are: behind the records of a fetch that is thrown away.
+        aiokafka leaves the latter where they are: behind the records of a fetch that is thrown away. Faust
+        passes them over, and would keep what a refused commit left as their committed offset.
         """
-        offsets: Mapping[Any, int | None] = await self.call_thread(self._seek_all)
+        offsets: Mapping[Any, int] = await self.call_thread(self._seek_all)
         return offsets
 
-    async def _seek_all(self) -> Mapping[Any, int | None]:
+    async def _seek_all(self) -> Mapping[Any, int]:
         consumer = self._ensure_consumer()
         if not consumer.assignment():
             return {}
@@ -37,7 +38,7 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[mis
         fresh = [tp for tp, offset in offsets.items() if not offset and tp in consumer.assignment()]
         # Not `seek_to_beginning`, which would wait for partitions that have no leader.
         consumer._fetcher.request_offset_reset(fresh, OffsetResetStrategy.EARLIEST)
-        return offsets
+        return {tp: offset or 0 for tp, offset in offsets.items()}
 
     async def on_start(self) -> None:
         """Start aiokafka's consumer, with its offsets guarded."""
@@ -70,6 +71,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
     mundane_level = "debug"
     max_wait_empty_s = 15.0
     last_commit_s = 3.0
+    _takes_acks = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,16 +119,17 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         self._with_outcome.add((message.tp, message.offset))
 
     def ack(self, message: Any) -> bool:
-        """Ack a message that has an outcome, and no other.
+        """Ack a message that has an outcome, and no other; nor any between two assignments.
 
         Faust acks a message by itself when it skips it after a rebalance, even with ``noack`` (in its pure
         Python stream): that one has no outcome here.
         """
         position = (message.tp, message.offset)
-        if position not in self._with_outcome:
+        has_outcome = position in self._with_outcome
+        self._with_outcome.discard(position)
+        if not has_outcome or not self._takes_acks:
             self._unacked_messages.discard(message)
             return False
-        self._with_outcome.remove(position)
         return bool(super().ack(message))
 
     async def wait_empty(self) -> None:
@@ -232,7 +235,9 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         """Commit what is acked first: Faust forgets it otherwise, and those events come twice.
 
         1. Take no further events, as Faust does a moment later. 2. Commit until no ack is left: more come
-        while a commit is on its way. 3. Let Faust forget them, and wait for the events in flight.
+        while a commit is on its way. 3. Let Faust forget them, and wait for the events in flight. 4. Forget
+        what was not committed by now, and take no ack until the next assignment: a commit while the group
+        joins is refused and breaks up the join, one after it may go back behind what others committed.
         """
         # 1.
         self.stop_flow()
@@ -245,3 +250,17 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
                 await asyncio.sleep(COMMIT_RETRY_S)
         # 3.
         await super().on_partitions_revoked(revoked)
+        # 4.
+        self._takes_acks = False
+        self._acked.clear()
+        self._acked_index.clear()
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Take over, and take acks again: those of before count no more (`Intake.begin_epoch`)."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        self._takes_acks = True
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Let Faust look for a partition that stands still; for none whose position is not known yet."""
+        with contextlib.suppress(AssertionError):
+            super().verify_event_path(now, tp)

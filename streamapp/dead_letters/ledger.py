@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 # Kafka's default for offset.metadata.max.bytes.
 MAX_METADATA_BYTES = 4096
 COMMIT_TIMEOUT_S = 30.0
+_ANY_END = 2**63 - 1
 
 Remembered = dict[TopicPartition, OffsetSet]
 
@@ -98,7 +99,9 @@ class ReplayLedger:
         try:
             # aiokafka itself tries without an end where no broker answers.
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                for place, found in (await read_ledger(self._settings, self._held)).items():
+                # A later replay has seen a longer topic.
+                grown = {place: OffsetRange(held.first, _ANY_END) for place, held in self._held.items()}
+                for place, found in (await read_ledger(self._settings, grown)).items():
                     self._remembered[place] |= found
                 self._remembered |= self._with(positions)
                 entries = {

@@ -136,6 +136,7 @@ async def test_acks_are_committed_before_faust_forgets_them_those_too_that_come_
     consumer = UnconnectedConsumer()
     consumer.app = Flow(consumer.calls)
     consumer._acked = {3: [7]}
+    consumer._acked_index = {}
     await consumer.on_partitions_revoked({3})
 
     stopped, done = ["stop", "suspend", "clear"], ["commit [7]", "commit [8]"]
@@ -151,9 +152,51 @@ async def test_acks_that_can_not_be_committed_hold_up_no_rebalance(monkeypatch: 
     consumer = UnconnectedConsumer()
     consumer.app = Flow([])
     consumer._acked = {3: [7]}
+    consumer._acked_index = {3: {7}}
     await asyncio.wait_for(consumer.on_partitions_revoked({3}), 10)
 
     assert consumer.calls[-1] == "forget"
+    assert not consumer._acked
+    assert not consumer._acked_index
+
+
+async def test_between_two_assignments_no_ack_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def rebalance(self: Any, *_: Any) -> None: ...
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", rebalance)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_assigned", rebalance)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "stop_flow", lambda self: None)
+    monkeypatch.setattr(faust_aiokafka.Consumer, "ack", lambda self, message: True)
+    consumer = UnconnectedConsumer()
+    consumer.app = Flow([])
+    consumer._acked, consumer._acked_index = {}, {}
+    late, timely = consumer.messages
+    await consumer.on_partitions_revoked({3})
+    consumer.permit_ack(late)
+
+    assert not consumer.ack(late)
+    assert late not in consumer._unacked_messages
+    await consumer.on_partitions_assigned({3})
+    assert not consumer.ack(late)
+    consumer.permit_ack(timely)
+    assert consumer.ack(timely)
+
+
+def test_a_partition_whose_position_is_being_asked_for_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = []
+
+    def look(self: Any, now: float, tp: str) -> None:
+        looked_at.append(tp)
+        assert tp != "sought", "aiokafka's answer to a question for its position"
+
+    monkeypatch.setattr(faust_aiokafka.Consumer, "verify_event_path", look)
+    consumer = UnconnectedConsumer()
+    for tp in ("sought", "known"):
+        consumer.verify_event_path(0.0, tp)
+
+    assert looked_at == ["sought", "known"]
 
 
 class CommittingConsumer(UnconnectedConsumer):
@@ -302,7 +345,7 @@ async def test_partitions_without_a_commit_are_sought_at_their_beginning_all_oth
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer = SeekingConsumer()
 
-    assert await thread._seek_all() == {"fresh": None, "at 0": 0, "at 7": 7, "lost": None}
+    assert await thread._seek_all() == {"fresh": 0, "at 0": 0, "at 7": 7, "lost": 0}
     assert resets == [["at 0", "fresh"]]
     # aiokafka takes it for a bug of the program.
     thread._consumer.assigned = set()

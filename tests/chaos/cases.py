@@ -153,7 +153,7 @@ CASES: tuple[Case, ...] = (
         terms=Terms(has_pages=True, rate_per_s=30.0),
         only_kafka=_MEMORY_ONLY,
     ),
-    Case("storm", "all of these at random, overlapping", 20, everything_at_once, only_kafka=_MEMORY_ONLY),
+    Case("storm", "all of these at random, overlapping", 10, everything_at_once, only_kafka=_MEMORY_ONLY),
     Case(
         "rolling",
         "rolling restart of all workers with a new policy version",

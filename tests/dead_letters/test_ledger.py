@@ -73,6 +73,15 @@ async def test_two_replays_at_the_same_time_keep_each_others_notes(settings: Set
     assert (await remembered(settings))[0] == OffsetSet([(0, 3), (5, 6), (7, 8)])
 
 
+async def test_a_replay_keeps_the_notes_of_one_that_saw_more_letters(settings: Settings) -> None:
+    async with open_ledger(settings, held(settings, end=5)) as early:
+        async with open_ledger(settings, held(settings)) as late:
+            await late.note(positions(settings, *range(8)))
+        await early.note(positions(settings, 1))
+
+    assert (await remembered(settings))[0] == OffsetSet([(0, 8)])
+
+
 async def test_what_kafka_has_deleted_counts_as_done(settings: Settings) -> None:
     async with open_ledger(settings, held(settings, first=4)) as ledger:
         await ledger.note(positions(settings, 4, 5, 9))
