@@ -144,7 +144,7 @@ class Worker(faust.App):  # type: ignore[misc]  # Faust is untyped
             is_broker_there=self.is_broker_seen and (parts is None or self.consumer.has_broker),
             are_models_warm=parts is not None,
             partitions=self.consumer.partitions,
-            is_rebalancing=self.rebalancing,
+            is_rebalancing=self.rebalancing or self.consumer.is_rebalancing,
         )
 
     async def _report(self) -> None:

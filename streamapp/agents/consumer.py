@@ -66,11 +66,13 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         last_commit_s: longest wait, after those that did not end were given up, for the commit of what is
             acked; Faust's wait notices within a second that it is over.
         last_commit_at: Unix time of the last commit that the broker took; of the start before the first.
+        is_rebalancing: from a revocation on until the assignment that follows it.
     """
 
     mundane_level = "debug"
     max_wait_empty_s = 15.0
     last_commit_s = 3.0
+    is_rebalancing = False
     _takes_acks = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -193,7 +195,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         lags = {}
         for tp in self.assignment() if self.partitions else ():
             # One that is taken away at this moment.
-            with contextlib.suppress(AssertionError, KeyError):
+            with contextlib.suppress(AssertionError, AttributeError, KeyError):
                 end, committed = self.highwater(tp), self._committed_offset.get(tp)
                 if end is not None and (committed is not None or end == 0):
                     lags[tp] = max(0, end - (committed or 0))
@@ -240,6 +242,7 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
         joins is refused and breaks up the join, one after it may go back behind what others committed.
         """
         # 1.
+        self.is_rebalancing = True
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
@@ -257,10 +260,18 @@ class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust i
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         """Take over, and take acks again: those of before count no more (`Intake.begin_epoch`)."""
-        await super().on_partitions_assigned(assigned, generation_id)
-        self._takes_acks = True
+        try:
+            await super().on_partitions_assigned(assigned, generation_id)
+        finally:
+            self._takes_acks = True
+            self.is_rebalancing = False
+
+    def resume_flow(self) -> None:
+        """Take events again; not at the word of an assignment that a revocation has overtaken."""
+        if not self.is_rebalancing:
+            super().resume_flow()
 
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Let Faust look for a partition that stands still; for none whose position is not known yet."""
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError, AttributeError):
             super().verify_event_path(now, tp)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,42 +144,74 @@ async def test_acks_are_committed_before_faust_forgets_them_those_too_that_come_
 
 
 async def test_acks_that_can_not_be_committed_hold_up_no_rebalance(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(self: Any, *_: Any, **__: Any) -> bool:
+        self.calls.append("commit")
+        return False
+
     async def forget(self: Any, revoked: Any) -> None:
         self.calls.append("forget")
 
     monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", forget)
     monkeypatch.setattr(faust_aiokafka.Consumer, "stop_flow", lambda self: None)
+    monkeypatch.setattr(UnconnectedConsumer, "commit", refused)
+    monkeypatch.setattr("streamapp.agents.consumer.COMMIT_RETRY_S", 0.001)
     consumer = UnconnectedConsumer()
     consumer.app = Flow([])
     consumer._acked = {3: [7]}
     consumer._acked_index = {3: {7}}
     await asyncio.wait_for(consumer.on_partitions_revoked({3}), 10)
 
+    assert consumer.calls.count("commit") > 1
     assert consumer.calls[-1] == "forget"
     assert not consumer._acked
     assert not consumer._acked_index
 
 
-async def test_between_two_assignments_no_ack_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rebalance(self: Any, *_: Any) -> None: ...
+@pytest.mark.parametrize("fails", [False, True])
+async def test_between_two_assignments_no_ack_counts_and_nothing_is_taken(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    acks: list[tuple[str, bool]] = []
 
-    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_revoked", rebalance)
-    monkeypatch.setattr(faust_aiokafka.Consumer, "on_partitions_assigned", rebalance)
-    monkeypatch.setattr(faust_aiokafka.Consumer, "stop_flow", lambda self: None)
-    monkeypatch.setattr(faust_aiokafka.Consumer, "ack", lambda self, message: True)
+    def ack(consumer: UnconnectedConsumer, when: str) -> None:
+        message = Message(len(acks))
+        consumer.permit_ack(message)
+        acks.append((when, consumer.ack(message)))
+
+    async def wait_for_events_in_flight(self: Any, *_: Any) -> None:
+        ack(self, "in the revocation")
+
+    async def take_over(self: Any, *_: Any) -> None:
+        ack(self, "in the assignment")
+        if fails:
+            raise RuntimeError("a sensor's")
+
+    parent = faust_aiokafka.Consumer
+    monkeypatch.setattr(parent, "on_partitions_revoked", wait_for_events_in_flight)
+    monkeypatch.setattr(parent, "on_partitions_assigned", take_over)
+    monkeypatch.setattr(parent, "stop_flow", lambda self: None)
+    monkeypatch.setattr(parent, "resume_flow", lambda self: self.calls.append("resume"))
+    monkeypatch.setattr(parent, "ack", lambda self, message: True)
     consumer = UnconnectedConsumer()
     consumer.app = Flow([])
     consumer._acked, consumer._acked_index = {}, {}
-    late, timely = consumer.messages
     await consumer.on_partitions_revoked({3})
-    consumer.permit_ack(late)
+    ack(consumer, "between")
+    # Of the assignment before, whose recovery comes late.
+    consumer.resume_flow()
+    assert (consumer.is_rebalancing, consumer.calls) == (True, [])
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        await consumer.on_partitions_assigned({3})
+    ack(consumer, "assigned")
+    consumer.resume_flow()
 
-    assert not consumer.ack(late)
-    assert late not in consumer._unacked_messages
-    await consumer.on_partitions_assigned({3})
-    assert not consumer.ack(late)
-    consumer.permit_ack(timely)
-    assert consumer.ack(timely)
+    assert acks == [
+        ("in the revocation", True),
+        ("between", False),
+        ("in the assignment", False),
+        ("assigned", True),
+    ]
+    assert (consumer.is_rebalancing, consumer.calls) == (False, ["resume"])
 
 
 def test_a_partition_whose_position_is_being_asked_for_is_not_looked_at(
