@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import OffsetResetStrategy
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import aiokafka as faust_aiokafka
 
 from streamapp.agents.coordinator import guard_offsets
@@ -16,10 +16,11 @@ from streamapp.agents.coordinator import guard_offsets
 logger = logging.getLogger(__name__)
 
 COMMIT_RETRY_S = 0.1
+CONNECT_RETRY_S = 1.0
 
 
 class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
-    """Seeks every partition, and ends while the broker is away, too."""
+    """Seeks every partition; starts and ends while the broker is away, too."""
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
         """Seek all partitions to where they are committed; to their beginning, as 0, where nothing is.
@@ -41,9 +42,20 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[mis
         return {tp: offset or 0 for tp, offset in offsets.items()}
 
     async def on_start(self) -> None:
-        """Start aiokafka's consumer, with its offsets guarded."""
-        await super().on_start()
-        guard_offsets(self._consumer._coordinator)
+        """Start aiokafka's consumer, with its offsets guarded.
+
+        The broker was there a moment ago; where it has gone since it is waited for, as everywhere else.
+        """
+        while not self.should_stop:
+            try:
+                await super().on_start()
+            except KafkaConnectionError as exc:
+                logger.warning("The broker has gone before the worker could join its group: %r. Again.", exc)
+                await self._consumer.stop()
+                await self.sleep(CONNECT_RETRY_S)
+            else:
+                guard_offsets(self._consumer._coordinator)
+                return
 
     async def on_thread_stop(self) -> None:
         """Close aiokafka's consumer, whatever its fetches are at (see `streamapp.reading.stop_consumer`).

@@ -277,6 +277,45 @@ async def test_before_the_start_there_is_no_broker_no_partition_and_no_lag() -> 
     assert (consumer.has_broker, consumer.partitions, consumer.lags()) == (False, None, {})
 
 
+class StartingThread(ConsumerThread):
+    """Its first tries find no broker; is told to stop at one of them, or never."""
+
+    def __init__(self, stops_at: int | None) -> None:
+        self.tries = self.closed = 0
+        self.stops_at = stops_at
+        self._consumer: Any = None
+
+    @property
+    def should_stop(self) -> bool:
+        return self.tries == self.stops_at
+
+    async def sleep(self, *_: Any) -> None: ...
+
+    async def stop_consumer(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("stops_at", [None, 2])
+async def test_a_broker_that_goes_before_the_consumers_start_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, stops_at: int | None
+) -> None:
+    async def start(self: StartingThread) -> None:
+        self._consumer = SimpleNamespace(
+            stop=self.stop_consumer, _coordinator=SimpleNamespace(_send_req=None)
+        )
+        self.tries += 1
+        if self.tries < 3:
+            raise KafkaConnectionError("Unable to bootstrap")
+
+    monkeypatch.setattr(faust_aiokafka.AIOKafkaConsumerThread, "on_start", start)
+    thread = StartingThread(stops_at)
+    await asyncio.wait_for(thread.on_start(), 10)
+
+    assert (thread.tries, thread.closed) == ((3, 2) if stops_at is None else (2, 2))
+    # Guarded once it is there.
+    assert (thread._consumer._coordinator._send_req is not None) is (stops_at is None)
+
+
 async def test_the_consumers_thread_ends_although_a_fetch_waited_for_its_next_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
