@@ -5,7 +5,6 @@ import logging
 import time
 from collections import defaultdict
 from contextlib import nullcontext, suppress
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from source_events import Message
 
-from streamapp.agents.consumer import BoundedConsumer, ConsumerThread
+from streamapp.agents.consumer import BoundedConsumer
 
 
 class UnconnectedConsumer(BoundedConsumer):
@@ -277,68 +276,6 @@ async def test_before_the_start_there_is_no_broker_no_partition_and_no_lag() -> 
     assert (consumer.has_broker, consumer.partitions, consumer.lags()) == (False, None, {})
 
 
-class StartingThread(ConsumerThread):
-    """Its first tries find no broker; is told to stop at one of them, or never."""
-
-    def __init__(self, stops_at: int | None) -> None:
-        self.tries = self.closed = 0
-        self.stops_at = stops_at
-        self._consumer: Any = None
-
-    @property
-    def should_stop(self) -> bool:
-        return self.tries == self.stops_at
-
-    async def sleep(self, *_: Any) -> None: ...
-
-    async def stop_consumer(self) -> None:
-        self.closed += 1
-
-
-@pytest.mark.parametrize("stops_at", [None, 2])
-async def test_a_broker_that_goes_before_the_consumers_start_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, stops_at: int | None
-) -> None:
-    async def start(self: StartingThread) -> None:
-        self._consumer = SimpleNamespace(
-            stop=self.stop_consumer, _coordinator=SimpleNamespace(_send_req=None)
-        )
-        self.tries += 1
-        if self.tries < 3:
-            raise KafkaConnectionError("Unable to bootstrap")
-
-    monkeypatch.setattr(faust_aiokafka.AIOKafkaConsumerThread, "on_start", start)
-    thread = StartingThread(stops_at)
-    await asyncio.wait_for(thread.on_start(), 10)
-
-    assert (thread.tries, thread.closed) == ((3, 2) if stops_at is None else (2, 2))
-    # Guarded once it is there.
-    assert (thread._consumer._coordinator._send_req is not None) is (stops_at is None)
-
-
-async def test_the_consumers_thread_ends_although_a_fetch_waited_for_its_next_try(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def stop_as_aiokafka_does(self: Any) -> None:
-        fetch = asyncio.create_task(asyncio.sleep(3600))
-        await asyncio.sleep(0)
-        fetch.cancel()
-        await fetch
-
-    class Client:
-        is_closed = False
-
-        async def close(self) -> None:
-            self.is_closed = True
-
-    monkeypatch.setattr(faust_aiokafka.AIOKafkaConsumerThread, "on_thread_stop", stop_as_aiokafka_does)
-    thread: Any = object.__new__(ConsumerThread)
-    thread._consumer = SimpleNamespace(_client=Client())
-    await thread.on_thread_stop()
-
-    assert thread._consumer._client.is_closed
-
-
 @pytest.mark.parametrize("comes", ["nothing", "a new assignment", "a revocation"])
 async def test_records_of_a_fetch_that_a_rebalance_came_into_are_fetched_again(
     monkeypatch: pytest.MonkeyPatch, comes: str
@@ -394,33 +331,6 @@ async def test_an_assignment_is_sought_before_anything_is_fetched_from_it(
         await consumer._getmany(None, 1.0)
 
     assert consumer.calls == ["seek", "seek", "fetch"]
-
-
-async def test_partitions_without_a_commit_are_sought_at_their_beginning_all_others_where_it_is() -> None:
-    resets: list[list[str]] = []
-
-    class SeekingConsumer:
-        """Loses a partition while it seeks the others."""
-
-        def __init__(self) -> None:
-            self.assigned = {"fresh", "at 0", "at 7", "lost"}
-            self._fetcher = SimpleNamespace(request_offset_reset=lambda tps, _: resets.append(sorted(tps)))
-
-        def assignment(self) -> set[str]:
-            return self.assigned
-
-        async def seek_to_committed(self) -> dict[str, int | None]:
-            self.assigned.remove("lost")
-            return {"fresh": None, "at 0": 0, "at 7": 7, "lost": None}
-
-    thread: Any = object.__new__(ConsumerThread)
-    thread._consumer = SeekingConsumer()
-
-    assert await thread._seek_all() == {"fresh": 0, "at 0": 0, "at 7": 7, "lost": 0}
-    assert resets == [["at 0", "fresh"]]
-    # aiokafka takes it for a bug of the program.
-    thread._consumer.assigned = set()
-    assert await thread._seek_all() == {}
 
 
 async def test_what_is_committed_is_one_past_the_last_ack_whatever_the_topic_lacks() -> None:
