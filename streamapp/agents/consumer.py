@@ -67,6 +67,15 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):  # type: ignore[mis
         except asyncio.CancelledError:
             await self._consumer._client.close()
 
+    def close(self) -> None:
+        """Close aiokafka's client, as Faust does in a rebalance that meets the worker's end.
+
+        On its own loop: Faust does it on the app's, in another thread, and uvloop crashed by it (SIGSEGV).
+        """
+        if self._consumer is not None and not self.thread_loop.is_closed():
+            self._consumer._closed = True
+            asyncio.run_coroutine_threadsafe(self._consumer._client.close(), self.thread_loop)
+
 
 class BoundedConsumer(faust_aiokafka.Consumer):  # type: ignore[misc]  # Faust is untyped
     """Waits for events in flight only so long, acks only what has an outcome, commits before partitions go.

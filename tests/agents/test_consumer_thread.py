@@ -98,3 +98,24 @@ async def test_partitions_without_a_commit_are_sought_at_their_beginning_all_oth
     # aiokafka takes it for a bug of the program.
     thread._consumer.assigned = set()
     assert await thread._seek_all() == {}
+
+
+async def test_the_client_is_closed_on_the_loop_that_it_belongs_to() -> None:
+    closed_on: list[Any] = []
+
+    async def close() -> None:
+        closed_on.append(asyncio.get_running_loop())
+
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer = SimpleNamespace(_client=SimpleNamespace(close=close), _closed=False)
+    thread.thread_loop = asyncio.new_event_loop()
+    # Called from the app's thread and loop, which is this one.
+    thread.close()
+    await asyncio.sleep(0)
+    assert closed_on == []
+    await asyncio.to_thread(thread.thread_loop.run_until_complete, asyncio.sleep(0.01))
+    thread.thread_loop.close()
+    thread.close()
+
+    assert closed_on == [thread.thread_loop]
+    assert thread._consumer._closed
