@@ -9,13 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from streamapp.errors import DeadLetterReason, EventError
 
 Headers = list[tuple[str, bytes]]
+Decoded = TypeVar("Decoded")
 
 LONGEST_TEXT = 4096
 
@@ -210,6 +211,7 @@ class ResultRow(msgspec.Struct, kw_only=True, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _row_decoder = msgspec.json.Decoder(ResultRow)
+ANY_JSON = msgspec.json.Decoder(Any)
 
 
 def read_row(value: bytes) -> ResultRow:
@@ -218,7 +220,20 @@ def read_row(value: bytes) -> ResultRow:
     Raises:
         msgspec.DecodeError: the value is not a row.
     """
-    return _row_decoder.decode(value)
+    return decoded(_row_decoder, value)
+
+
+def decoded(decoder: msgspec.json.Decoder[Decoded], value: bytes) -> Decoded:
+    """A record's value that anyone may have written.
+
+    Raises:
+        msgspec.DecodeError: it is not what the decoder is for. msgspec itself has two more errors for that:
+            one for what is no UTF-8, one for what is nested too deeply.
+    """
+    try:
+        return decoder.decode(value)
+    except (UnicodeDecodeError, RecursionError) as exc:
+        raise msgspec.DecodeError(str(exc)) from exc
 
 
 def format_time(moment: datetime) -> str:

@@ -110,7 +110,7 @@ def _rows(records: Iterable[ConsumerRecord], period: Period = EVER) -> Iterator[
         value = record.value or b""
         try:
             row = read_row(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.DecodeError:
             continue
         yield PublishedRow(row.MESSAGE_RECEIVE_TIME, row, value)
 

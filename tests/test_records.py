@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,6 +172,12 @@ def test_any_object_gives_a_row_that_can_be_written_or_a_dead_letter(event: dict
         return
     row = a_row(UID=read.user_id, USERNAME=read.username, IMAGE_URL=read.image_url, COUNTRY=read.country)
     assert read_row(row.to_json()) == row
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"{}", b"\xff", b'{"a":' + b"[" * 100_000], ids=range(5))
+def test_what_is_no_row_is_one_error_whatever_is_wrong_with_it(value: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read_row(value)
 
 
 def a_row(**changes: Any) -> ResultRow:

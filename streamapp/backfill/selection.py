@@ -7,6 +7,7 @@ import msgspec
 
 from streamapp.backfill.ranges import offsets_in
 from streamapp.reading import OffsetRange, open_reader, ranges_in, read_ranges
+from streamapp.records import decoded
 from streamapp.settings import Settings
 
 
@@ -22,8 +23,8 @@ class Selection:
     def note(self, value: bytes | None) -> None:
         """Note what a row says; of an event's rows the last one counts. What is no row is passed over."""
         try:
-            provenance = _decoder.decode(value or b"").MODEL_ATTRIBUTES.PROVENANCE
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            provenance = decoded(_decoder, value or b"").MODEL_ATTRIBUTES.PROVENANCE
+        except msgspec.DecodeError:
             return
         source = provenance.source
         if source is None or source.topic != self._topic or source.partition not in self._ranges:

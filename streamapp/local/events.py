@@ -7,6 +7,8 @@ from typing import IO
 
 import msgspec
 
+from streamapp.records import ANY_JSON, decoded
+
 
 def make_event(
     user_id: str | None, image_url: str | None, *, username: str = "example_name", country: str = "co"
@@ -48,8 +50,8 @@ def make_event(
 def key_of(value: bytes) -> bytes | None:
     """The record's key: the event's user id; None where there is none to be read."""
     try:
-        event = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event = decoded(ANY_JSON, value)
+    except msgspec.DecodeError:
         return None
     user_id = event.get("user_id") if isinstance(event, dict) else None
     if isinstance(user_id, bool) or not isinstance(user_id, str | int):

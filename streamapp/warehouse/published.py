@@ -21,7 +21,7 @@ from streamapp.reading import (
     ranges_in,
     read_ranges,
 )
-from streamapp.records import leaves_a_record
+from streamapp.records import ANY_JSON, decoded, leaves_a_record
 from streamapp.settings import Settings
 
 
@@ -170,8 +170,8 @@ def _note_result(record: ConsumerRecord, events_topic: str, results: Results) ->
 def row_attributes(value: bytes | None) -> dict[str, Any] | None:
     """A row's MODEL_ATTRIBUTES; None where the value is no row, as 1-landing.sql's why_not_row says."""
     try:
-        row = msgspec.json.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        row = decoded(ANY_JSON, value or b"")
+    except msgspec.DecodeError:
         return None
     if not isinstance(row, dict) or None in (row.get("UID"), row.get("MESSAGE_RECEIVE_TIME")):
         return None

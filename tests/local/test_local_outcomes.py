@@ -18,6 +18,7 @@ from streamapp.settings import Settings, load_settings
 from streamapp.topics import ensure_topics
 
 SOURCE = SourcePosition("modify_user", 3, 41_210)
+NESTED = b'{"a":' + b"[" * 100_000
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ async def test_records_of_others_on_the_topics_are_passed_over(
     kafka_settings: Settings, producer: AIOKafkaProducer
 ) -> None:
     async with OutcomeReader(kafka_settings) as reader:
-        for value in (b"{", b"{}", None, make_row(SOURCE, source=None).to_json()):
+        for value in (b"{", b"{}", NESTED, None, make_row(SOURCE, source=None).to_json()):
             await producer.send_and_wait(kafka_settings.results_topic, value, key=b"7")
         await producer.send_and_wait(kafka_settings.dead_letter_topic, b"no headers")
         await producer.send_and_wait(kafka_settings.results_topic, make_row(SOURCE).to_json())
